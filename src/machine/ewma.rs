@@ -1,0 +1,83 @@
+//! How long a model usually takes, and whether anything begun later has been answered: what tells a
+//! hang from a caller who lost patience.
+
+use super::{Nanos, stripe};
+use crate::sync::{AtomicU64, Ordering};
+
+/// The weight of one call in the moving average.
+const WEIGHT: u64 = 8;
+
+#[derive(Debug)]
+pub(crate) struct Pace {
+    stripes: Box<[stripe::Padded<Stripe>]>,
+}
+
+#[derive(Debug)]
+struct Stripe {
+    /// Moving average of the time to the head, in nanoseconds; 0 before the first.
+    usual: AtomicU64,
+    /// The latest beginning of a call that was answered, plus one; 0 before the first.
+    answered: AtomicU64,
+}
+
+impl Pace {
+    pub(crate) fn new(stripes: usize) -> Self {
+        let stripe = || stripe::Padded(Stripe { usual: AtomicU64::new(0), answered: AtomicU64::new(0) });
+        Self { stripes: (0..stripes).map(|_| stripe()).collect() }
+    }
+
+    /// Notes that a call begun at `started` was answered, and for a success how long that took.
+    ///
+    /// Two threads that share a stripe may lose one of two samples; an average can bear it.
+    pub(crate) fn answered(&self, started: Nanos, took: Option<Nanos>) {
+        let stripe = &self.stripes[stripe::mine(self.stripes.len())].0;
+        if stripe.answered.load(Ordering::Relaxed) <= started {
+            stripe.answered.fetch_max(started.saturating_add(1), Ordering::Relaxed);
+        }
+        if let Some(took) = took {
+            let usual = stripe.usual.load(Ordering::Relaxed);
+            let next = if usual == 0 { took } else { usual - usual / WEIGHT + took / WEIGHT };
+            stripe.usual.store(next.max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// What a success usually takes to its head, if there has been one.
+    pub(crate) fn usual(&self) -> Option<Nanos> {
+        let known = self.stripes.iter().map(|stripe| stripe.0.usual.load(Ordering::Relaxed)).filter(|ns| *ns > 0);
+        let (sum, count) = known.fold((0_u64, 0_u64), |(sum, count), ns| (sum.saturating_add(ns), count + 1));
+        sum.checked_div(count)
+    }
+
+    /// Whether a call begun after `started` has been answered.
+    pub(crate) fn answered_since(&self, started: Nanos) -> bool {
+        self.stripes.iter().any(|stripe| stripe.0.answered.load(Ordering::Relaxed) > started.saturating_add(1))
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(tower_failover_loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_average_follows_what_calls_take() {
+        let pace = Pace::new(1);
+        assert_eq!(pace.usual(), None);
+        pace.answered(0, Some(800));
+        assert_eq!(pace.usual(), Some(800));
+        for call in 0..100 {
+            pace.answered(call, Some(80));
+        }
+        let usual = pace.usual().expect("known");
+        assert!((72..=96).contains(&usual), "{usual}");
+    }
+
+    #[test]
+    fn only_calls_begun_later_count_as_answered_since() {
+        let pace = Pace::new(2);
+        pace.answered(10, None);
+        assert!(pace.answered_since(9));
+        assert!(!pace.answered_since(10));
+        assert!(!pace.answered_since(11));
+    }
+}

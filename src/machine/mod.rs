@@ -1,0 +1,25 @@
+//! The state machines: plain, synchronous, and told the time.
+//!
+//! Time is nanoseconds since the registry's epoch, as an atomic cannot hold an `Instant`. Nothing in
+//! here knows a service, HTTP or a runtime, and nothing in here calls out: what a machine has to say
+//! it returns, and its caller speaks after the lock is gone.
+
+pub(crate) mod breaker;
+pub(crate) mod budget;
+pub(crate) mod config;
+pub(crate) mod cooldown;
+pub(crate) mod ewma;
+pub(crate) mod plan;
+pub(crate) mod rng;
+pub(crate) mod stripe;
+pub(crate) mod window;
+
+use std::time::Duration;
+
+/// Nanoseconds since the registry's epoch.
+pub(crate) type Nanos = u64;
+
+/// A duration in nanoseconds; what does not fit (584 years) is the longest that does.
+pub(crate) fn nanos(duration: Duration) -> Nanos {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

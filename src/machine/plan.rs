@@ -1,0 +1,109 @@
+//! In which order one request goes through its candidates, and how long each may take.
+
+use super::{Nanos, nanos};
+use smallvec::SmallVec;
+use std::time::Duration;
+
+/// The longest reserve that an attempt leaves for the next candidate: 30 s.
+pub const LONGEST_RESERVE: Duration = Duration::from_secs(30);
+/// The reserve as a share of the time left: a quarter.
+pub const RESERVE_SHARE: u32 = 4;
+
+/// A set of candidates or providers by number, inline up to 128.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Set(SmallVec<[u64; 2]>);
+
+impl Set {
+    pub(crate) fn insert(&mut self, index: usize) {
+        let word = index / 64;
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (index % 64);
+    }
+
+    pub(crate) fn contains(&self, index: usize) -> bool {
+        self.0.get(index / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
+    }
+
+    fn pop_first(&mut self) -> Option<usize> {
+        let (word, bits) = self.0.iter_mut().enumerate().find(|(_, bits)| **bits != 0)?;
+        let bit = bits.trailing_zeros();
+        *bits &= *bits - 1;
+        Some(word * 64 + bit as usize)
+    }
+}
+
+/// Walks the candidates in order, each once; those whose provider is in trouble within this request
+/// come after all others.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cursor {
+    next: usize,
+    deferred: Set,
+}
+
+impl Cursor {
+    pub(crate) fn next(&mut self, candidates: usize, mut in_trouble: impl FnMut(usize) -> bool) -> Option<usize> {
+        while self.next < candidates {
+            let index = self.next;
+            self.next += 1;
+            if in_trouble(index) {
+                self.deferred.insert(index);
+            } else {
+                return Some(index);
+            }
+        }
+        self.deferred.pop_first()
+    }
+}
+
+/// When an attempt begun now must end: after its own timeout, and with a reserve for the next
+/// candidate unless it is the last.
+pub(crate) fn attempt_ends(now: Nanos, deadline: Nanos, timeout: Duration, last: bool) -> Nanos {
+    let left = deadline.saturating_sub(now);
+    let reserve = if last { 0 } else { nanos(LONGEST_RESERVE).min(left / Nanos::from(RESERVE_SHARE)) };
+    now.saturating_add(nanos(timeout).min(left - reserve))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Nanos = 1_000_000_000;
+
+    #[test]
+    fn law_15_every_attempt_but_the_last_leaves_a_reserve() {
+        let timeout = Duration::from_secs(120);
+        assert_eq!(attempt_ends(0, 300 * SECOND, timeout, false), 120 * SECOND);
+        assert_eq!(attempt_ends(240 * SECOND, 300 * SECOND, timeout, false), 285 * SECOND);
+        assert_eq!(attempt_ends(100 * SECOND, 250 * SECOND, timeout, false), 220 * SECOND);
+        assert_eq!(attempt_ends(240 * SECOND, 300 * SECOND, timeout, true), 300 * SECOND);
+        assert_eq!(attempt_ends(301 * SECOND, 300 * SECOND, timeout, false), 301 * SECOND);
+    }
+
+    proptest! {
+        #[test]
+        fn law_15_no_attempt_outlives_the_deadline(now: Nanos, left: Nanos, timeout_ms: u64, last: bool) {
+            let deadline = now.saturating_add(left);
+            let ends = attempt_ends(now, deadline, Duration::from_millis(timeout_ms), last);
+            prop_assert!(ends >= now && ends <= deadline);
+            prop_assert!(last || deadline - ends >= (deadline - now) / 4 || deadline - ends >= 30 * SECOND);
+        }
+
+        #[test]
+        fn every_candidate_comes_once_and_those_in_trouble_last(
+            providers in prop::collection::vec(0_usize..4, 0..150),
+            troubled in prop::collection::vec(0_usize..4, 0..4),
+        ) {
+            let mut cursor = Cursor::default();
+            let mut order = Vec::new();
+            while let Some(index) = cursor.next(providers.len(), |i| troubled.contains(&providers[i])) {
+                order.push(index);
+            }
+            let mut expected: Vec<usize> = (0..providers.len()).collect();
+            expected.sort_by_key(|i| troubled.contains(&providers[*i]));
+            prop_assert_eq!(order, expected);
+        }
+    }
+}
