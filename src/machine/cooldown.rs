@@ -32,10 +32,6 @@ impl Growing {
     pub(crate) fn reset(&mut self) {
         self.level = 0;
     }
-
-    pub(crate) fn is_reset(self) -> bool {
-        self.level == 0
-    }
 }
 
 /// Which model of a provider was limited last, and when.
@@ -52,14 +48,6 @@ impl Limited {
             .is_some_and(|(other, at)| other != model && now.saturating_sub(at) <= nanos(PROVIDER_LIMIT_WINDOW));
         self.last = Some((model, now));
         both
-    }
-
-    pub(crate) fn reset(&mut self) {
-        self.last = None;
-    }
-
-    pub(crate) fn is_reset(self) -> bool {
-        self.last.is_none()
     }
 }
 
@@ -86,7 +74,5 @@ mod tests {
         assert!(!limited.note(1, SECOND));
         assert!(limited.note(2, 3 * SECOND));
         assert!(!limited.note(1, 5 * SECOND + 1));
-        limited.reset();
-        assert!(!limited.note(2, 5 * SECOND + 2));
     }
 }

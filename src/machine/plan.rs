@@ -26,6 +26,11 @@ impl Set {
         self.0.get(index / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
     }
 
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        let words = self.0.iter().copied().enumerate();
+        words.flat_map(|(word, bits)| (0..64).filter(move |bit| bits >> bit & 1 != 0).map(move |bit| word * 64 + bit))
+    }
+
     fn pop_first(&mut self) -> Option<usize> {
         let (word, bits) = self.0.iter_mut().enumerate().find(|(_, bits)| **bits != 0)?;
         let bit = bits.trailing_zeros();
@@ -54,6 +59,11 @@ impl Cursor {
             }
         }
         self.deferred.pop_first()
+    }
+
+    /// Those that have not come yet, in no particular order.
+    pub(crate) fn rest(&self, candidates: usize) -> impl Iterator<Item = usize> {
+        (self.next..candidates).chain(self.deferred.iter())
     }
 }
 

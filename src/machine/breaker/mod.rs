@@ -95,7 +95,7 @@ impl Word {
     }
 }
 
-type Admission = Result<(Ticket, Option<Transition>), Refusal>;
+pub(crate) type Admission = Result<(Ticket, Option<Transition>), Refusal>;
 
 impl Breaker {
     /// A closed breaker. `members` is how many upstreams it guards together; a breaker with more than
@@ -173,6 +173,11 @@ impl Breaker {
             }
             _ => self.admit(now, lease),
         }
+    }
+
+    /// Whether [`admit_last_resort`](Self::admit_last_resort) would admit a call now. Changes nothing.
+    pub(crate) fn peek_last_resort(&self, now: Nanos) -> bool {
+        matches!(self.peek(now), Ok(()) | Err(Refusal::Open { .. }))
     }
 
     fn admit_probe(&self, now: Nanos, lease: Duration) -> Admission {
@@ -263,6 +268,13 @@ impl Breaker {
             }
             return None;
         }
+        let outcome = match ticket {
+            // Whatever else it brought, it was limited: the cooldown decides.
+            Ticket::Probe { .. } | Ticket::LastResort { .. } if until.is_some() && outcome == Outcome::Success => {
+                Outcome::Neutral
+            }
+            _ => outcome,
+        };
         let transition = match ticket {
             Ticket::Counted { .. } => self.settle_counted(&mut slow, word, outcome, now),
             Ticket::Probe { id, .. } => {
@@ -275,7 +287,9 @@ impl Breaker {
             Ticket::LastResort { .. } => self.settle_last_resort(&mut slow, outcome, now),
             Ticket::Uncounted => None,
         };
-        until?;
+        if until.is_none() {
+            return transition;
+        }
         self.lengthen_cooldown(until);
         match self.word().state {
             State::Open | State::ForcedOpen | State::Disabled => {
@@ -306,8 +320,6 @@ impl Breaker {
                     window.record(word.generation, now, false);
                 }
                 let cause = self.broken_rule(slow, word.generation, length, now)?;
-                let healthy = now.saturating_sub(slow.since) / nanos(self.config.recovery);
-                slow.level = slow.level.saturating_sub(u32::try_from(healthy).unwrap_or(u32::MAX));
                 Some(self.open(slow, cause, now))
             }
         }
@@ -367,20 +379,28 @@ impl Breaker {
 
     /// Opens for the next, longer wait.
     fn open(&self, slow: &mut Slow, cause: Cause, now: Nanos) -> Transition {
+        self.recover(slow, now);
         let config = &self.config;
-        let doubled = 1_u32.checked_shl(slow.level).and_then(|factor| config.open_wait.checked_mul(factor));
-        let wait = match doubled {
-            Some(wait) if wait < config.longest_open_wait => {
-                slow.level += 1;
-                wait
-            }
-            _ => config.longest_open_wait,
-        };
+        let longest = nanos(config.longest_open_wait);
+        let factor = 1_u64.checked_shl(slow.level).unwrap_or(u64::MAX);
+        let wait = nanos(config.open_wait).saturating_mul(factor).min(longest);
+        if wait < longest {
+            slow.level += 1;
+        }
         let fixed = 1.0 - config.jitter * slow.rng.unit();
-        let wait = (nanos(wait) as f64 * fixed) as Nanos;
+        let wait = (wait as f64 * fixed) as Nanos;
         slow.tripped = true;
         self.open_until.store(now.saturating_add(wait.max(1)), Ordering::Relaxed);
         self.enter(slow, State::Open, cause, now)
+    }
+
+    /// Takes back one doubling of the open wait for each healthy period that ends now, whatever ends it.
+    fn recover(&self, slow: &mut Slow, now: Nanos) {
+        if self.word().state == State::Closed {
+            let healthy = now.saturating_sub(slow.since) / nanos(self.config.recovery);
+            slow.level = slow.level.saturating_sub(u32::try_from(healthy).unwrap_or(u32::MAX));
+            slow.since = now;
+        }
     }
 
     /// A longer cooldown wins; a shorter one never cuts it.
@@ -391,6 +411,12 @@ impl Breaker {
 
     /// Begins a new generation.
     fn enter(&self, slow: &mut Slow, to: State, cause: Cause, now: Nanos) -> Transition {
+        let shadow = self.word().shadow;
+        self.enter_as(slow, to, shadow, cause, now)
+    }
+
+    fn enter_as(&self, slow: &mut Slow, to: State, shadow: bool, cause: Cause, now: Nanos) -> Transition {
+        self.recover(slow, now);
         let word = self.word();
         let generation = word.generation + 1;
         slow.probes.clear();
@@ -405,7 +431,7 @@ impl Breaker {
             slow.tripped = false;
         }
         self.run.begin(generation);
-        self.word.store(Word { generation, state: to, ..word }.pack(), Ordering::Release);
+        self.word.store(Word { generation, shadow, state: to }.pack(), Ordering::Release);
         let retry_at = (to == State::Open).then(|| self.retry_at());
         Transition { from: word.state, to, cause, retry_at }
     }
@@ -465,8 +491,7 @@ impl Breaker {
             self.word.store(Word { shadow, ..word }.pack(), Ordering::Release);
             return None;
         }
-        self.word.store(Word { shadow, ..word }.pack(), Ordering::Release);
-        let transition = self.enter(&mut slow, to, Cause::Command(command), now);
+        let transition = self.enter_as(&mut slow, to, shadow, Cause::Command(command), now);
         (transition.from != to).then_some(transition)
     }
 

@@ -1,1 +1,480 @@
+//! The breaker against a slow and obvious model of it, which keeps a list of all that its generation has
+//! seen and works everything out of it again.
 
+use super::*;
+use crate::machine::window::Totals;
+use proptest::{prelude::*, test_runner::RngSeed};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// The most members of a breaker.
+const MEMBERS: usize = 3;
+
+/// What can be done to a breaker.
+#[derive(Debug, Clone, Copy)]
+enum Op {
+    Advance(Duration),
+    /// To when a caller might come back, if that lies ahead, or so many nanoseconds short of it.
+    AdvanceToRetry {
+        short: Nanos,
+    },
+    Admit {
+        lease: Duration,
+    },
+    AdmitLastResort {
+        lease: Duration,
+    },
+    /// Of the calls that are out, the one before so many later ones.
+    Settle {
+        back: usize,
+        outcome: Outcome,
+        cooldown: Option<Duration>,
+    },
+    CoolDown(Duration),
+    Hasten,
+    Command(Command),
+}
+
+struct Model {
+    config: BreakerConfig,
+    members: usize,
+    state: State,
+    shadow: bool,
+    generation: u64,
+    since: Nanos,
+    cause: Option<Cause>,
+    /// What this generation has been told, when; neutral results apart.
+    results: Vec<(Nanos, Outcome)>,
+    /// The probes that are out and the ends of their leases.
+    probes: Vec<(Ticket, Nanos)>,
+    probes_ever: u64,
+    open_until: Nanos,
+    cooldown_until: Nanos,
+    openings: u32,
+    tripped: bool,
+    shadowed: u64,
+}
+
+impl Model {
+    fn new(config: BreakerConfig, members: usize) -> Self {
+        Self {
+            config,
+            members,
+            state: State::Closed,
+            shadow: false,
+            generation: 0,
+            since: 0,
+            cause: None,
+            results: Vec::new(),
+            probes: Vec::new(),
+            probes_ever: 0,
+            open_until: 0,
+            cooldown_until: 0,
+            openings: 0,
+            tripped: false,
+            shadowed: 0,
+        }
+    }
+
+    /// Why a breaker that is no shadow refuses.
+    fn refusal(&self, now: Nanos) -> Option<Refusal> {
+        let leases = || self.probes.iter().map(|(_, ends)| *ends).filter(|ends| *ends > now);
+        match self.state {
+            State::Closed | State::Disabled => None,
+            State::ForcedOpen => Some(Refusal::ForcedOpen),
+            State::Open if self.cooldown_until > now => Some(Refusal::Cooldown { retry_at: self.retry_at() }),
+            State::Open if self.open_until > now => Some(Refusal::Open { retry_at: self.open_until }),
+            State::Open => None,
+            State::HalfOpen if leases().count() < self.config.probes as usize => None,
+            State::HalfOpen => leases().min().map(|retry_at| Refusal::ProbesTaken { retry_at }),
+        }
+    }
+
+    fn peek(&self, now: Nanos) -> Result<(), Refusal> {
+        self.refusal(now).filter(|_| !self.shadow).map_or(Ok(()), Err)
+    }
+
+    fn admit(&mut self, now: Nanos, lease: Duration) -> Admission {
+        match self.refusal(now) {
+            Some(_) if self.shadow => {
+                self.shadowed += 1;
+                return Ok((Ticket::Uncounted, None));
+            }
+            Some(refusal) => return Err(refusal),
+            None => {}
+        }
+        Ok(match self.state {
+            State::Closed => (Ticket::Counted { generation: self.generation }, None),
+            State::Open => {
+                let transition = self.enter(State::HalfOpen, Cause::WaitElapsed, now);
+                (self.probe(now, lease), Some(transition))
+            }
+            State::HalfOpen => (self.probe(now, lease), None),
+            State::Disabled | State::ForcedOpen => (Ticket::Uncounted, None),
+        })
+    }
+
+    fn admit_last_resort(&mut self, now: Nanos, lease: Duration) -> Admission {
+        match self.refusal(now) {
+            Some(Refusal::Open { .. }) => Ok((Ticket::LastResort { generation: self.generation }, None)),
+            _ => self.admit(now, lease),
+        }
+    }
+
+    fn probe(&mut self, now: Nanos, lease: Duration) -> Ticket {
+        let ticket = Ticket::Probe { generation: self.generation, id: self.probes_ever };
+        self.probes_ever += 1;
+        self.probes.retain(|(_, ends)| *ends > now);
+        self.probes.push((ticket, now + nanos(lease)));
+        ticket
+    }
+
+    /// `seen` is the cooldown that the breaker shows afterwards: only its jitter is taken from it.
+    fn settle(
+        &mut self,
+        ticket: Ticket,
+        outcome: Outcome,
+        cooldown: Option<Duration>,
+        seen: Option<Nanos>,
+        now: Nanos,
+    ) -> Option<Transition> {
+        let generation = match ticket {
+            Ticket::Uncounted => return None,
+            Ticket::Counted { generation } | Ticket::Probe { generation, .. } | Ticket::LastResort { generation } => {
+                generation
+            }
+        };
+        if generation != self.generation {
+            if let (Some(wait), true) = (cooldown, self.cooldown_until > now) {
+                self.lengthen_cooldown(wait, seen, now);
+            }
+            return None;
+        }
+        let transition = match ticket {
+            Ticket::Probe { .. } => {
+                let place = self.probes.iter().position(|(probe, _)| *probe == ticket)?;
+                self.probes.remove(place);
+                self.settle_probe(outcome, cooldown.is_some(), now)
+            }
+            Ticket::LastResort { .. } => self.settle_last_resort(outcome, cooldown.is_some(), now),
+            _ => self.settle_counted(outcome, now),
+        };
+        let Some(wait) = cooldown else { return transition };
+        self.lengthen_cooldown(wait, seen, now);
+        if self.state == State::Open {
+            return transition.map(|opened| Transition { retry_at: Some(self.retry_at()), ..opened });
+        }
+        Some(self.enter(State::Open, Cause::Cooldown, now))
+    }
+
+    fn settle_counted(&mut self, outcome: Outcome, now: Nanos) -> Option<Transition> {
+        if outcome != Outcome::Neutral {
+            self.results.push((now, outcome));
+        }
+        if !matches!(outcome, Outcome::Failure(_)) {
+            return None;
+        }
+        self.broken_rule(now).map(|cause| self.trip(cause, now))
+    }
+
+    fn settle_probe(&mut self, outcome: Outcome, limited: bool, now: Nanos) -> Option<Transition> {
+        if outcome == Outcome::Neutral || (outcome == Outcome::Success && limited) {
+            return None;
+        }
+        self.results.push((now, outcome));
+        let good = self.results.iter().filter(|(_, outcome)| *outcome == Outcome::Success).count();
+        let bad = self.results.len() - good;
+        let (needed, of) = self.good_probes_of();
+        if good >= needed {
+            Some(self.enter(State::Closed, Cause::ProbesSucceeded, now))
+        } else if bad > of - needed {
+            Some(self.trip(Cause::ProbesFailed, now))
+        } else {
+            None
+        }
+    }
+
+    fn settle_last_resort(&mut self, outcome: Outcome, limited: bool, now: Nanos) -> Option<Transition> {
+        if outcome != Outcome::Success || limited || self.cooldown_until > now {
+            return None;
+        }
+        if self.good_probes_of().0 == 1 {
+            return Some(self.enter(State::Closed, Cause::LastResort, now));
+        }
+        let transition = self.enter(State::HalfOpen, Cause::LastResort, now);
+        self.results.push((now, outcome));
+        Some(transition)
+    }
+
+    fn good_probes_of(&self) -> (usize, usize) {
+        match self.tripped {
+            true => (self.config.successes_to_close as usize, self.config.probes_to_judge as usize),
+            false => (1, 1),
+        }
+    }
+
+    /// The failures since the last success, oldest first.
+    fn row(&self) -> &[(Nanos, Outcome)] {
+        if self.state != State::Closed {
+            return &[];
+        }
+        let from =
+            self.results.iter().rposition(|(_, outcome)| *outcome == Outcome::Success).map_or(0, |last| last + 1);
+        &self.results[from..]
+    }
+
+    fn broken_rule(&self, now: Nanos) -> Option<Cause> {
+        let row = self.row();
+        let spanning = Duration::from_nanos(now - row[0].0);
+        let holds = |rule: &Trip| match *rule {
+            Trip::Consecutive { failures, spanning: least } => {
+                let holds = row.len() >= failures as usize && spanning >= least && self.row_counts();
+                holds.then_some(Cause::Consecutive { failures: row.len() as u32, spanning })
+            }
+            Trip::FailureRate { rate, minimum_calls, .. } => {
+                let Totals { successes, failures } = self.totals(now);
+                let calls = successes + failures;
+                let holds = calls >= u64::from(minimum_calls) && failures as f64 / calls as f64 >= rate;
+                holds.then_some(Cause::FailureRate { failures, calls })
+            }
+        };
+        self.config.trip.iter().find_map(holds)
+    }
+
+    /// Whether the row speaks against more than one of several members.
+    fn row_counts(&self) -> bool {
+        let said = |evidence| self.row().iter().any(|(_, outcome)| *outcome == Outcome::Failure(evidence));
+        let members = (0..MEMBERS).filter(|member| said(Evidence::Member(*member))).count();
+        said(Evidence::Blame) || members >= 2 || self.members == 1
+    }
+
+    fn totals(&self, now: Nanos) -> Totals {
+        let [_, Trip::FailureRate { window, buckets, .. }] = self.config.trip[..] else {
+            panic!("two rules, the second on a rate");
+        };
+        let bucket = nanos(window) / u64::from(buckets);
+        let inside = |at: Nanos| at / bucket + u64::from(buckets) > now / bucket;
+        let count = |success: bool| {
+            let counted = |(at, outcome): &&(Nanos, Outcome)| inside(*at) && (*outcome == Outcome::Success) == success;
+            self.results.iter().filter(counted).count() as u64
+        };
+        if self.state != State::Closed {
+            return Totals::default();
+        }
+        Totals { successes: count(true), failures: count(false) }
+    }
+
+    fn trip(&mut self, cause: Cause, now: Nanos) -> Transition {
+        let transition = self.enter(State::Open, cause, now);
+        let longest = self.config.longest_open_wait;
+        let wait = longest.min(self.config.open_wait * 2_u32.pow(self.openings));
+        self.openings += u32::from(wait < longest);
+        self.open_until = now + nanos(wait);
+        self.tripped = true;
+        Transition { retry_at: Some(self.retry_at()), ..transition }
+    }
+
+    fn lengthen_cooldown(&mut self, wait: Duration, seen: Option<Nanos>, now: Nanos) {
+        let (earliest, latest) = (now + nanos(wait), now + nanos(wait) + nanos(wait) / 10);
+        match seen {
+            Some(end) if end > self.cooldown_until => {
+                assert!((earliest..=latest).contains(&end), "{wait:?} from {now} until {end}");
+                self.cooldown_until = end;
+            }
+            _ => assert!(earliest <= self.cooldown_until, "{wait:?} from {now} went unheard"),
+        }
+    }
+
+    fn enter(&mut self, to: State, cause: Cause, now: Nanos) -> Transition {
+        let from = self.state;
+        if from == State::Closed {
+            let healthy = (now - self.since) / nanos(self.config.recovery);
+            self.openings = self.openings.saturating_sub(healthy as u32);
+        }
+        self.state = to;
+        self.generation += 1;
+        self.since = now;
+        self.cause = Some(cause);
+        self.results.clear();
+        self.probes.clear();
+        if to != State::Open {
+            (self.open_until, self.cooldown_until) = (0, 0);
+        }
+        self.tripped &= to != State::Closed;
+        Transition { from, to, cause, retry_at: (to == State::Open).then(|| self.retry_at()) }
+    }
+
+    fn retry_at(&self) -> Nanos {
+        self.open_until.max(self.cooldown_until)
+    }
+
+    fn cool_down(&mut self, wait: Duration, seen: Option<Nanos>, now: Nanos) -> Option<Transition> {
+        if matches!(self.state, State::ForcedOpen | State::Disabled) {
+            return None;
+        }
+        self.lengthen_cooldown(wait, seen, now);
+        (self.state != State::Open).then(|| self.enter(State::Open, Cause::Cooldown, now))
+    }
+
+    fn hasten(&mut self, now: Nanos) -> Option<Transition> {
+        if self.state != State::Open {
+            return None;
+        }
+        self.open_until = 0;
+        (self.cooldown_until <= now).then(|| self.enter(State::HalfOpen, Cause::ProviderRecovered, now))
+    }
+
+    fn command(&mut self, command: Command, now: Nanos) -> Option<Transition> {
+        let forced = matches!(self.state, State::ForcedOpen | State::Disabled);
+        let to = match command {
+            Command::ForceOpen => State::ForcedOpen,
+            Command::Disable => State::Disabled,
+            Command::Shadow if !forced => self.state,
+            Command::Shadow | Command::Reset => State::Closed,
+        };
+        self.shadow = command == Command::Shadow;
+        let changes = to != self.state;
+        let transition = (changes || command == Command::Reset).then(|| self.enter(to, Cause::Command(command), now));
+        if command == Command::Reset {
+            (self.openings, self.shadowed) = (0, 0);
+        }
+        transition.filter(|_| changes)
+    }
+
+    fn view(&self, now: Nanos) -> View {
+        let open = self.state == State::Open;
+        View {
+            state: self.state,
+            shadow: self.shadow,
+            cause: self.cause,
+            since: self.since,
+            retry_at: open.then(|| self.retry_at()),
+            cooldown_until: (open && self.cooldown_until > now).then_some(self.cooldown_until),
+            consecutive_failures: self.row().len() as u32,
+            window: Some(self.totals(now)),
+            probes: self.probes.len(),
+            openings: self.openings,
+            shadowed: self.shadowed,
+        }
+    }
+}
+
+/// Does everything to both, and compares.
+fn compare(config: BreakerConfig, members: usize, ops: &[Op]) {
+    config.check().expect("a configuration that works");
+    let breaker = Breaker::new(config.clone(), members, 1, 7);
+    let mut model = Model::new(config, members);
+    let mut calls = Vec::new();
+    let mut now = 0;
+    for op in ops {
+        let seen = |now| breaker.view(now).cooldown_until;
+        match *op {
+            Op::Advance(step) => now += nanos(step),
+            Op::AdvanceToRetry { short } => {
+                if let Some(
+                    Refusal::Open { retry_at } | Refusal::Cooldown { retry_at } | Refusal::ProbesTaken { retry_at },
+                ) = model.refusal(now)
+                {
+                    now = now.max(retry_at - short);
+                }
+            }
+            Op::Admit { lease } => {
+                let admission = breaker.admit(now, lease);
+                assert_eq!(admission, model.admit(now, lease));
+                calls.extend(admission.map(|(ticket, _)| ticket));
+            }
+            Op::AdmitLastResort { lease } => {
+                let admission = breaker.admit_last_resort(now, lease);
+                assert_eq!(admission, model.admit_last_resort(now, lease));
+                calls.extend(admission.map(|(ticket, _)| ticket));
+            }
+            Op::Settle { back, outcome, cooldown } => {
+                if let Some(index) = (calls.len()).checked_sub(1 + back) {
+                    let ticket = calls.remove(index);
+                    let transition = breaker.settle(ticket, outcome, cooldown, now);
+                    assert_eq!(transition, model.settle(ticket, outcome, cooldown, seen(now), now));
+                }
+            }
+            Op::CoolDown(wait) => {
+                let transition = breaker.cool_down(wait, now);
+                assert_eq!(transition, model.cool_down(wait, seen(now), now));
+            }
+            Op::Hasten => assert_eq!(breaker.hasten(now), model.hasten(now)),
+            Op::Command(command) => assert_eq!(breaker.command(command, now), model.command(command, now)),
+        }
+        assert_eq!(breaker.view(now), model.view(now), "after {op:?} at {now}");
+        assert_eq!(breaker.peek(now), model.peek(now), "after {op:?} at {now}");
+    }
+}
+
+prop_compose! {
+    /// Everything so small that each boundary is met often.
+    fn configs()(
+        failures in 1_u32..5,
+        spanning in 0_u32..3,
+        rate in prop::sample::select(vec![0.25, 1.0 / 3.0, 0.5, 0.75, 1.0]),
+        minimum_calls in 1_u32..7,
+        buckets in 1_u32..5,
+        probes in 1_u32..4,
+        successes in 1_u32..4,
+        spare in 0_u32..3,
+    ) -> BreakerConfig {
+        let rate = Trip::FailureRate { rate, minimum_calls, window: 4 * SECOND, buckets };
+        BreakerConfig::default()
+            .trip([Trip::consecutive(failures, SECOND * spanning), rate])
+            .open_wait(2 * SECOND, 7 * SECOND)
+            .jitter(0.0)
+            .recovery(5 * SECOND)
+            .probes(probes)
+            .close_after(successes, successes + spare)
+    }
+}
+
+fn ops() -> impl Strategy<Value = Op> {
+    let half_seconds = |halves| Duration::from_millis(500) * halves;
+    let advance = prop_oneof![
+        Just(Duration::ZERO),
+        Just(Duration::from_nanos(1)),
+        (1_u32..10).prop_map(half_seconds),
+        Just(30 * SECOND),
+    ];
+    let lease = || (0_u32..6).prop_map(half_seconds);
+    let wait = || (1_u32..12).prop_map(half_seconds);
+    let outcome = prop_oneof![
+        3 => Just(Outcome::Success),
+        3 => Just(Outcome::Failure(Evidence::Blame)),
+        3 => (0..MEMBERS).prop_map(|member| Outcome::Failure(Evidence::Member(member))),
+        1 => Just(Outcome::Neutral),
+    ];
+    let cooldown = prop::option::weighted(0.05, wait());
+    use Command::{Disable, ForceOpen, Reset, Shadow};
+    let command = prop::sample::select(vec![ForceOpen, Disable, Shadow, Reset, Reset, Reset]);
+    prop_oneof![
+        8 => advance.prop_map(Op::Advance),
+        6 => (0_u64..3).prop_map(|short| Op::AdvanceToRetry { short }),
+        28 => lease().prop_map(|lease| Op::Admit { lease }),
+        6 => lease().prop_map(|lease| Op::AdmitLastResort { lease }),
+        32 => (0_usize..8, outcome, cooldown)
+            .prop_map(|(back, outcome, cooldown)| Op::Settle { back, outcome, cooldown }),
+        1 => wait().prop_map(Op::CoolDown),
+        2 => Just(Op::Hasten),
+        2 => command.prop_map(Op::Command),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 512,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(7),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn it_does_what_the_model_does(
+        config in configs(),
+        members in 1..=MEMBERS,
+        ops in prop::collection::vec(ops(), 1..200),
+    ) {
+        compare(config, members, &ops);
+    }
+}

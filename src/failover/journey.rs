@@ -1,0 +1,330 @@
+//! One request's way through its candidates: who is next, who was skipped and why, and how long is left.
+//!
+//! Knows no service and no request: it is told what happened and says what to do.
+
+use super::{
+    plan::{Candidates, Plan, PlanError},
+    served::{Fate, Served, Skip, Tried},
+    settings::{Replay, Settings},
+};
+use crate::{
+    classify::{Charge, Executed, Next, Verdict, Vouches, Why},
+    lane::Lane,
+    machine::{
+        Nanos, nanos,
+        plan::{self, Cursor, Set},
+    },
+    models::{LiveModel, Registry},
+    permit::Permit,
+    sync::Ordering,
+};
+use std::time::Duration;
+
+pub(crate) struct Journey {
+    served: Served,
+    candidates: Candidates,
+    /// How many of the candidates may be looked at: one, if there is to be no fallback.
+    within: usize,
+    cursor: Cursor,
+    began: Nanos,
+    deadline: Nanos,
+    max_cost: Option<f64>,
+    attempts: u32,
+    /// Providers that were asked, and those that were blamed, timed out or reset.
+    asked: Set,
+    in_trouble: Set,
+    /// Providers whose turn as a last resort has come or was refused; `None` until nobody else can be asked.
+    last_resort: Option<Set>,
+    /// Whether a model has failed in a way that may be the request's own fault.
+    poisoned: bool,
+    /// A failed attempt that has not been logged yet: what is tried next is not known before it is.
+    unlogged: Option<(usize, Why, Duration)>,
+}
+
+/// A candidate that is to be asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choice {
+    pub(crate) model: usize,
+    pub(crate) at: Nanos,
+    /// Which attempt it will be, counted from 1.
+    number: u32,
+    last_resort: bool,
+    /// Whether it was paid for from the provider's budget.
+    paid: bool,
+}
+
+impl Journey {
+    pub(crate) fn begin(
+        registry: Lane<Registry>,
+        settings: &Settings,
+        plan: Option<Plan>,
+        now: Nanos,
+    ) -> Result<Self, PlanError> {
+        let (candidates, falls_back, deadline, max_cost) = match plan {
+            None => (Candidates::All(registry.models.len()), true, None, None),
+            Some(plan) => (plan.candidates(&registry)?, plan.falls_back(), plan.get_deadline(), plan.get_max_cost()),
+        };
+        Ok(Self {
+            served: Served::new(registry),
+            within: if falls_back { candidates.len() } else { 1 },
+            candidates,
+            cursor: Cursor::default(),
+            began: now,
+            deadline: now.saturating_add(nanos(deadline.unwrap_or(settings.deadline))),
+            max_cost,
+            attempts: 0,
+            asked: Set::default(),
+            in_trouble: Set::default(),
+            last_resort: None,
+            poisoned: false,
+            unlogged: None,
+        })
+    }
+
+    pub(crate) fn registry(&self) -> &Lane<Registry> {
+        self.served.registry()
+    }
+
+    fn live(&self, model: usize) -> &LiveModel {
+        &self.registry().models[model]
+    }
+
+    /// The next candidate that may be asked, if there is one and time for it.
+    pub(crate) fn choose(&mut self, settings: &Settings, now: Nanos) -> Option<Choice> {
+        if self.attempts >= settings.max_attempts || now >= self.deadline {
+            return None;
+        }
+        if self.last_resort.is_none() {
+            if let Some(choice) = self.choose_in_order(now) {
+                return Some(choice);
+            }
+            if self.attempts > 0 {
+                return None;
+            }
+            self.last_resort = Some(Set::default());
+        }
+        self.choose_last_resort(now)
+    }
+
+    fn choose_in_order(&mut self, now: Nanos) -> Option<Choice> {
+        loop {
+            let registry = self.served.registry();
+            let (candidates, in_trouble) = (&self.candidates, &self.in_trouble);
+            let in_trouble = |position| in_trouble.contains(registry.models[candidates.get(position)].provider);
+            let model = self.candidates.get(self.cursor.next(self.within, in_trouble)?);
+            if let Err(refused) = Permit::peek(registry, model, now) {
+                self.skip(model, Skip::refused(refused, now));
+            } else if self.costs_too_much(model) {
+                self.skip(model, Skip::MaxCost);
+            } else {
+                match self.pay(model, now) {
+                    Ok(paid) => return Some(self.choice(model, now, false, paid)),
+                    Err(skip) => self.skip(model, skip),
+                }
+            }
+        }
+    }
+
+    /// Nobody can be asked. Before everyone is refused, one request a second for each provider goes to the model of
+    /// it that has not been asked for longest, but never into a cooldown or a forced-open.
+    fn choose_last_resort(&mut self, now: Nanos) -> Option<Choice> {
+        for position in 0..self.within {
+            let provider = self.live(self.candidates.get(position)).provider;
+            let turned_to = self.last_resort.get_or_insert_with(Set::default);
+            if turned_to.contains(provider) {
+                continue;
+            }
+            turned_to.insert(provider);
+            let of_provider = (0..self.within).map(|position| self.candidates.get(position));
+            let open = of_provider.filter(|model| {
+                self.live(*model).provider == provider
+                    && !self.costs_too_much(*model)
+                    && Permit::peek_last_resort(self.registry(), *model, now)
+            });
+            let longest_ago = open.min_by_key(|model| self.live(*model).last_resort.load(Ordering::Relaxed));
+            let Some(model) = longest_ago else { continue };
+            if self.registry().providers[provider].take_last_resort(now) {
+                self.live(model).last_resort.store(now.saturating_add(1), Ordering::Relaxed);
+                return Some(self.choice(model, now, true, false));
+            }
+        }
+        None
+    }
+
+    fn choice(&self, model: usize, at: Nanos, last_resort: bool, paid: bool) -> Choice {
+        Choice { model, at, number: self.attempts + 1, last_resort, paid }
+    }
+
+    /// Free are the first failover, and the first attempt at each provider.
+    fn pay(&self, model: usize, now: Nanos) -> Result<bool, Skip> {
+        let provider = self.live(model).provider;
+        if self.attempts < 2 || !self.asked.contains(provider) {
+            return Ok(false);
+        }
+        let registry = self.registry();
+        let paid = registry.providers[provider].withdraw(registry.calls(provider), now);
+        if paid { Ok(true) } else { Err(Skip::Budget) }
+    }
+
+    fn costs_too_much(&self, model: usize) -> bool {
+        self.max_cost.is_some_and(|most| {
+            let spent = self.served.cost() + self.served.cost_at_risk();
+            spent + self.live(model).model.get_cost() > most
+        })
+    }
+
+    fn skip(&mut self, model: usize, skip: Skip) {
+        self.served.note(model, Fate::Skipped(skip));
+    }
+
+    /// Takes the permit for a candidate whose client is ready. A candidate rejected now is a skip.
+    pub(crate) fn admit(&mut self, choice: Choice, settings: &Settings, now: Nanos) -> Option<Permit> {
+        let lease = self.timeout(choice.model, settings);
+        let admitted = if choice.last_resort {
+            Permit::admit_last_resort(self.registry(), choice.model, now, lease)
+        } else {
+            Permit::admit(self.registry(), choice.model, now, lease)
+        };
+        admitted.map_err(|refused| self.reject(choice, Skip::refused(refused, now))).ok()
+    }
+
+    /// The candidate's client did not become ready.
+    pub(crate) fn not_ready(&mut self, choice: Choice) {
+        self.reject(choice, Skip::NotReady);
+    }
+
+    fn reject(&mut self, choice: Choice, skip: Skip) {
+        if choice.paid {
+            self.registry().providers[self.live(choice.model).provider].refund();
+        }
+        if !choice.last_resort {
+            self.skip(choice.model, skip);
+        }
+    }
+
+    /// The request is on its way.
+    pub(crate) fn sent(&mut self, choice: Choice) {
+        self.attempts += 1;
+        self.asked.insert(self.live(choice.model).provider);
+        self.log_failure(Some(choice.model));
+    }
+
+    /// Whether a copy of the request may be needed after this attempt.
+    pub(crate) fn may_send_again(choice: Choice, settings: &Settings) -> bool {
+        choice.number == 1 || choice.number < settings.max_attempts
+    }
+
+    pub(crate) fn cannot_fail_over(&mut self) {
+        self.served.cannot_fail_over();
+    }
+
+    fn timeout(&self, model: usize, settings: &Settings) -> Duration {
+        self.live(model).model.get_attempt_timeout().unwrap_or(settings.attempt_timeout)
+    }
+
+    /// When an attempt must end. `again` says whether the request could be sent once more.
+    pub(crate) fn attempt_ends(&self, choice: Choice, settings: &Settings, again: bool) -> Nanos {
+        let last = !again || !self.has_next(choice, settings);
+        plan::attempt_ends(choice.at, self.deadline, self.timeout(choice.model, settings), last)
+    }
+
+    /// Whether somebody else could be asked after the attempt under way or about to begin.
+    fn has_next(&self, choice: Choice, settings: &Settings) -> bool {
+        let model = |position| self.candidates.get(position);
+        if choice.number >= settings.max_attempts {
+            return false;
+        }
+        match &self.last_resort {
+            None => self
+                .cursor
+                .rest(self.within)
+                .any(|position| Permit::peek(self.registry(), model(position), choice.at).is_ok()),
+            Some(turned_to) => {
+                (0..self.within).any(|position| !turned_to.contains(self.live(model(position)).provider))
+            }
+        }
+    }
+
+    /// Hears a result, and says whether the next model is to be asked. `verdict` becomes what is to be settled.
+    pub(crate) fn hear(
+        &mut self,
+        choice: Choice,
+        verdict: &mut Verdict,
+        answered: bool,
+        settings: &Settings,
+        now: Nanos,
+    ) -> bool {
+        self.weigh(verdict);
+        let provider = self.live(choice.model).provider;
+        let no_answer = !answered && matches!(verdict.charge, Charge::Model);
+        if no_answer || matches!(verdict.charge, Charge::Provider | Charge::Credential) {
+            self.in_trouble.insert(provider);
+        }
+        let took = Duration::from_nanos(now.saturating_sub(choice.at));
+        if verdict.next == Next::TryNext {
+            self.unlogged = Some((choice.model, verdict.why.clone(), took));
+        }
+        let tried = Tried {
+            why: verdict.why.clone(),
+            charge: verdict.charge,
+            executed: verdict.executed,
+            took,
+            last_resort: choice.last_resort,
+        };
+        self.served.note(choice.model, Fate::Tried(tried));
+        let replays = match settings.replay {
+            Replay::Maybe => true,
+            Replay::NotExecuted => verdict.executed == Executed::No,
+        };
+        verdict.next == Next::TryNext && replays
+    }
+
+    /// After one model has failed in a way that may be the request's own fault, no other is blamed for the same.
+    fn weigh(&mut self, verdict: &mut Verdict) {
+        if verdict.charge != Charge::ModelOrRequest {
+            return;
+        }
+        if self.poisoned {
+            verdict.charge = Charge::Nobody;
+            verdict.vouches = Some(Vouches::No);
+        } else {
+            verdict.charge = Charge::Model;
+            self.poisoned = true;
+        }
+    }
+
+    pub(crate) fn out_of_time(&self, now: Nanos) -> bool {
+        now >= self.deadline
+    }
+
+    /// The end: a response of this model.
+    pub(crate) fn answered(mut self, model: usize, all_failed: bool, now: Nanos) -> Served {
+        self.log_failure(None);
+        self.served.answered(model, all_failed);
+        self.served.took(Duration::from_nanos(now.saturating_sub(self.began)));
+        self.served
+    }
+
+    /// The end, without a response.
+    pub(crate) fn unanswered(mut self, now: Nanos) -> Box<Served> {
+        self.log_failure(None);
+        self.served.unanswered();
+        self.served.took(Duration::from_nanos(now.saturating_sub(self.began)));
+        Box::new(self.served)
+    }
+
+    /// One line for each failed attempt, once it is known what comes next.
+    fn log_failure(&mut self, next: Option<usize>) {
+        let Some((model, why, took)) = self.unlogged.take() else { return };
+        let next = next.map_or("nobody", |next| self.live(next).model.name());
+        let model = &self.live(model).model;
+        tracing::warn!(
+            model = model.name(),
+            provider = model.provider(),
+            %why,
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            next,
+            "model `{}` failed: {why}; next: {next}", model.name(),
+        );
+    }
+}

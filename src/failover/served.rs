@@ -1,0 +1,287 @@
+//! Who answered, and what became of every candidate before.
+
+use crate::{
+    classify::{Charge, Executed, Why},
+    lane::Lane,
+    machine::{Nanos, breaker::Refusal},
+    model::Model,
+    models::Registry,
+    permit::Refused,
+};
+use smallvec::SmallVec;
+use std::{fmt, time::Duration};
+
+/// Which model answered, and every candidate before it: skipped or tried, why, how long, at what cost.
+///
+/// In the extensions of an HTTP response; in the [`Error`](crate::Error) when nobody answered. Its `Display` is one
+/// line for people.
+#[derive(Clone)]
+pub struct Served {
+    registry: Lane<Registry>,
+    candidates: SmallVec<[Entry; 1]>,
+    answered_by: Option<usize>,
+    all_failed: bool,
+    could_fail_over: bool,
+    elapsed: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) model: usize,
+    pub(crate) fate: Fate,
+}
+
+/// A candidate, and what became of it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Candidate<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// What became of it.
+    pub fate: &'a Fate,
+}
+
+/// What became of a candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fate {
+    /// It was not asked.
+    Skipped(Skip),
+    /// It was asked.
+    Tried(Tried),
+}
+
+/// One attempt.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Tried {
+    /// What came of it.
+    pub why: Why,
+    /// Whom that credits or blames.
+    pub charge: Charge,
+    /// Whether it may have been executed, and so have cost something.
+    pub executed: Executed,
+    /// From the choice of the model to the result, waiting for the client's readiness included.
+    pub took: Duration,
+    /// Whether it went through although its breaker was open, as nobody else could be asked.
+    pub last_resort: bool,
+}
+
+/// Why a candidate was not asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Skip {
+    /// A breaker is open.
+    Open(Whose, Duration),
+    /// It asked to be left alone.
+    Cooldown(Whose, Duration),
+    /// The breaker is half-open and all its probes are taken.
+    ProbesTaken(Whose, Duration),
+    /// An operator forced the breaker open.
+    ForcedOpen(Whose),
+    /// Its client did not become ready in time, or said that it never will.
+    NotReady,
+    /// The provider's budget for failovers is used up.
+    Budget,
+    /// It would have cost more than the request may.
+    MaxCost,
+}
+
+/// Whose breaker it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Whose {
+    /// The model's own.
+    Model,
+    /// Its provider's.
+    Provider,
+}
+
+impl Skip {
+    /// How long until the candidate may be asked again, where that is known.
+    pub fn retry_in(&self) -> Option<Duration> {
+        match self {
+            Self::Open(_, retry_in) | Self::Cooldown(_, retry_in) | Self::ProbesTaken(_, retry_in) => Some(*retry_in),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn refused(refused: Refused, now: Nanos) -> Self {
+        let (whose, refusal) = match refused {
+            Refused::Model(refusal) => (Whose::Model, refusal),
+            Refused::Provider(refusal) => (Whose::Provider, refusal),
+        };
+        let retry_in = |at: Nanos| Duration::from_nanos(at.saturating_sub(now));
+        match refusal {
+            Refusal::Open { retry_at } => Self::Open(whose, retry_in(retry_at)),
+            Refusal::Cooldown { retry_at } => Self::Cooldown(whose, retry_in(retry_at)),
+            Refusal::ProbesTaken { retry_at } => Self::ProbesTaken(whose, retry_in(retry_at)),
+            Refusal::ForcedOpen => Self::ForcedOpen(whose),
+        }
+    }
+}
+
+impl Served {
+    pub(crate) fn new(registry: Lane<Registry>) -> Self {
+        Self {
+            registry,
+            candidates: SmallVec::new(),
+            answered_by: None,
+            all_failed: false,
+            could_fail_over: true,
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn registry(&self) -> &Lane<Registry> {
+        &self.registry
+    }
+
+    /// Notes what became of a candidate, in the place of what became of it before: each is there once.
+    pub(crate) fn note(&mut self, model: usize, fate: Fate) {
+        if matches!(fate, Fate::Tried(Tried { last_resort: true, .. })) {
+            self.candidates.retain(|entry| entry.model != model);
+        }
+        self.candidates.push(Entry { model, fate });
+    }
+
+    pub(crate) fn answered(&mut self, model: usize, all_failed: bool) {
+        self.answered_by = Some(model);
+        self.all_failed = all_failed;
+    }
+
+    pub(crate) fn unanswered(&mut self) {
+        self.all_failed = true;
+    }
+
+    pub(crate) fn cannot_fail_over(&mut self) {
+        self.could_fail_over = false;
+    }
+
+    pub(crate) fn took(&mut self, elapsed: Duration) {
+        self.elapsed = elapsed;
+    }
+
+    /// The model whose response this is; `None` when there is none.
+    pub fn model(&self) -> Option<&Model> {
+        self.answered_by.map(|index| &self.registry.models[index].model)
+    }
+
+    /// Whether every model failed: the response, if there is one, is the last failure.
+    pub fn all_failed(&self) -> bool {
+        self.all_failed
+    }
+
+    /// Whether the request could have been sent again. False for one that is not `Clone`, or not any more.
+    pub fn could_fail_over(&self) -> bool {
+        self.could_fail_over
+    }
+
+    /// Every candidate that was looked at, in that order; the one that answered is the last.
+    pub fn candidates(&self) -> impl ExactSizeIterator<Item = Candidate<'_>> {
+        self.candidates
+            .iter()
+            .map(|entry| Candidate { model: &self.registry.models[entry.model].model, fate: &entry.fate })
+    }
+
+    /// How many models were asked: as often as the service inside was called.
+    pub fn attempts(&self) -> usize {
+        self.tried().count()
+    }
+
+    /// What was spent: the cost of every attempt that was executed.
+    pub fn cost(&self) -> f64 {
+        self.cost_of(Executed::Yes)
+    }
+
+    /// What may have been spent besides: the cost of every attempt of which nobody knows.
+    pub fn cost_at_risk(&self) -> f64 {
+        self.cost_of(Executed::Maybe)
+    }
+
+    /// From the first poll to the response's head, or to the error.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// How long until the first of the skipped candidates may be asked again, where that is known.
+    pub fn retry_in(&self) -> Option<Duration> {
+        let skips = self.candidates.iter().filter_map(|entry| match &entry.fate {
+            Fate::Skipped(skip) => skip.retry_in(),
+            Fate::Tried(_) => None,
+        });
+        skips.min()
+    }
+
+    fn tried(&self) -> impl Iterator<Item = (usize, &Tried)> {
+        self.candidates.iter().filter_map(|entry| match &entry.fate {
+            Fate::Tried(tried) => Some((entry.model, tried)),
+            Fate::Skipped(_) => None,
+        })
+    }
+
+    fn cost_of(&self, executed: Executed) -> f64 {
+        let costs = self.tried().filter(|(_, tried)| tried.executed == executed);
+        // Not `sum`, whose empty sum is -0.
+        costs.fold(0.0, |sum, (index, _)| sum + self.registry.models[index].model.get_cost())
+    }
+}
+
+impl fmt::Debug for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Served({self})")
+    }
+}
+
+impl fmt::Display for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, candidate) in self.candidates().enumerate() {
+            let separator = if position == 0 { "" } else { "; " };
+            write!(f, "{separator}{candidate}")?;
+        }
+        if self.candidates.is_empty() {
+            f.write_str("nobody was asked")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Candidate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.model.name(), self.fate)
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Skipped(skip) => write!(f, "skipped, {skip}"),
+            Self::Tried(tried) => {
+                let resort = if tried.last_resort { " as last resort" } else { "" };
+                write!(f, "{}{resort} after {} ms", tried.why, tried.took.as_millis())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |retry_in: &Duration| retry_in.as_millis();
+        match self {
+            Self::Open(whose, retry_in) => write!(f, "{whose} open for {} ms more", ms(retry_in)),
+            Self::Cooldown(whose, retry_in) => write!(f, "{whose} cooling down for {} ms more", ms(retry_in)),
+            Self::ProbesTaken(whose, _) => write!(f, "{whose} half-open and all its probes taken"),
+            Self::ForcedOpen(whose) => write!(f, "{whose} forced open"),
+            Self::NotReady => f.write_str("its client was not ready"),
+            Self::Budget => f.write_str("failover budget used up"),
+            Self::MaxCost => f.write_str("would cost too much"),
+        }
+    }
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Model => "model",
+            Self::Provider => "provider",
+        })
+    }
+}

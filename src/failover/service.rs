@@ -1,0 +1,103 @@
+//! The service.
+
+use super::{
+    clients::{Clients, One},
+    error::Error,
+    finish::Finish,
+    future::ResponseFuture,
+    resend::Resend,
+    settings::Settings,
+};
+use crate::{aim::Aim, classify::Classify, lane::Striped, models::Models};
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
+use tower::Service;
+
+/// Everything that the requests of one layer share.
+pub(crate) struct Engine<A, K, R, F> {
+    pub(crate) models: Models,
+    pub(crate) aim: A,
+    pub(crate) classify: K,
+    pub(crate) resend: R,
+    pub(crate) finish: F,
+    pub(crate) settings: Settings,
+}
+
+/// Asks one model after another until one answers; see the [module](super).
+///
+/// It is always ready: which client an attempt needs is known only then, so each attempt readies a clone of its own,
+/// within its own time. Back-pressure of the client thus makes requests wait inside, up to their deadline; to refuse
+/// or queue earlier, put `tower::load_shed` or a concurrency limit around this service.
+pub struct Failover<C, A, K, R, F> {
+    engine: Striped<Engine<A, K, R, F>>,
+    clients: C,
+}
+
+impl<C, A, K, R, F> Failover<C, A, K, R, F> {
+    pub(crate) fn new(engine: Striped<Engine<A, K, R, F>>, clients: C) -> Self {
+        Self { engine, clients }
+    }
+
+    /// The registry that it works on.
+    pub fn models(&self) -> &Models {
+        &self.engine.models
+    }
+}
+
+impl<S, A, K, R, F> Failover<One<S>, A, K, R, F> {
+    /// The client inside.
+    pub fn get_ref(&self) -> &S {
+        self.clients.get_ref()
+    }
+
+    /// The client inside, to be changed.
+    pub fn get_mut(&mut self) -> &mut S {
+        self.clients.get_mut()
+    }
+
+    /// The client alone.
+    pub fn into_inner(self) -> S {
+        self.clients.into_inner()
+    }
+}
+
+impl<C: Clone, A, K, R, F> Clone for Failover<C, A, K, R, F> {
+    fn clone(&self) -> Self {
+        Self { engine: self.engine.clone(), clients: self.clients.clone() }
+    }
+}
+
+impl<C: fmt::Debug, A, K, R, F> fmt::Debug for Failover<C, A, K, R, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failover")
+            .field("models", &self.engine.models)
+            .field("settings", &self.engine.settings)
+            .field("clients", &self.clients)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<Req, C, A, K, R, F> Service<Req> for Failover<C, A, K, R, F>
+where
+    R: Resend<Req>,
+    A: Aim<R::Request>,
+    C: Clients<A::Request> + Clone,
+    K: Classify<<C::Service as Service<A::Request>>::Response, <C::Service as Service<A::Request>>::Error>,
+    F: Finish<<C::Service as Service<A::Request>>::Response>,
+{
+    type Response = F::Response;
+    type Error = Error<<C::Service as Service<A::Request>>::Error>;
+    type Future = ResponseFuture<Req, C, A, K, R, F>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let engine = self.engine.local();
+        let request = engine.resend.prepare(request);
+        ResponseFuture::new(engine, self.clients.clone(), request)
+    }
+}

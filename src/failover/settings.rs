@@ -1,0 +1,63 @@
+//! What a failover layer is told, once.
+
+use crate::machine::config::{self, ConfigError};
+use std::time::Duration;
+
+/// After which results another model may be asked, judged by whether the request may have been executed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Replay {
+    /// Also when it may have been executed: better paid twice than unanswered. The default.
+    #[default]
+    Maybe,
+    /// Only when it was certainly not executed: for requests that must not happen twice.
+    NotExecuted,
+}
+
+/// What the caller gets when every model that was asked failed and the last one gave a response.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AllFailed {
+    /// That response, as `Ok`, as a client without this crate would get it; [`Served`](crate::Served) says that all
+    /// failed. The default.
+    #[default]
+    LastResponse,
+    /// [`Error::AllFailed`](crate::Error::AllFailed). The response is dropped.
+    Error,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) attempt_timeout: Duration,
+    pub(crate) deadline: Duration,
+    pub(crate) max_attempts: u32,
+    pub(crate) replay: Replay,
+    pub(crate) all_failed: AllFailed,
+}
+
+/// One attempt, to the response's head: 120 s.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
+/// Everything together, to the response's head: 300 s.
+pub const DEADLINE: Duration = Duration::from_secs(300);
+/// Models asked for one request: at most 3. Any number may be skipped.
+pub const MAX_ATTEMPTS: u32 = 3;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            attempt_timeout: ATTEMPT_TIMEOUT,
+            deadline: DEADLINE,
+            max_attempts: MAX_ATTEMPTS,
+            replay: Replay::default(),
+            all_failed: AllFailed::default(),
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        config::positive("attempt_timeout", self.attempt_timeout)?;
+        config::positive("deadline", self.deadline)?;
+        config::at_least_one("max_attempts", self.max_attempts)
+    }
+}

@@ -1,0 +1,155 @@
+//! What can be asked: [`Model`], and the [`Provider`] that several of them share.
+
+#[cfg(feature = "http")]
+mod credential;
+mod provider;
+
+#[cfg(feature = "http")]
+pub use credential::Credential;
+pub use provider::Provider;
+
+use crate::machine::{
+    breaker::BreakerConfig,
+    config::{self, ConfigError},
+};
+use std::time::Duration;
+
+/// What is asked for and can fail on its own: an AI model, a deployment, a region.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_failover::{BreakerConfig, Model, Trip};
+///
+/// let plain = Model::new("flux-schnell", "nexa");
+/// let tuned = Model::new("azure-gpt-image", "azure")
+///     .upstream_name("gpt-image-1")
+///     .cost(0.04)
+///     .attempt_timeout(Duration::from_secs(60))
+///     .breaker(BreakerConfig::default().trip([Trip::consecutive(3, Duration::ZERO)]));
+/// assert_eq!(tuned.get_upstream_name(), "gpt-image-1");
+/// assert_eq!(plain.get_upstream_name(), "flux-schnell");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Model {
+    name: Box<str>,
+    provider: Box<str>,
+    upstream_name: Option<Box<str>>,
+    cost: f64,
+    attempt_timeout: Option<Duration>,
+    breaker: BreakerConfig,
+    #[cfg(feature = "http")]
+    fields: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Model {
+    /// A model of this name, unique in its registry, on the provider of that name.
+    pub fn new(name: impl Into<String>, provider: impl Into<String>) -> Self {
+        Self {
+            name: name.into().into(),
+            provider: provider.into().into(),
+            upstream_name: None,
+            cost: 0.0,
+            attempt_timeout: None,
+            breaker: BreakerConfig::default(),
+            #[cfg(feature = "http")]
+            fields: Vec::new(),
+        }
+    }
+
+    /// What its provider calls it, where that differs. Default: its own name.
+    pub fn upstream_name(mut self, name: impl Into<String>) -> Self {
+        self.upstream_name = Some(name.into().into());
+        self
+    }
+
+    /// What one executed call costs, in a currency of your choice. Default 0.
+    pub fn cost(mut self, cost: f64) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    /// How long one attempt may take to the response's head. Default: the layer's, which is 120 s.
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = Some(timeout);
+        self
+    }
+
+    /// Its circuit breaker. Default: [`BreakerConfig::default`].
+    pub fn breaker(mut self, config: BreakerConfig) -> Self {
+        self.breaker = config;
+        self
+    }
+
+    /// A field that a JSON body gets when it is aimed at this model: replaced where the body has it, else added.
+    /// Of several values for one field the last counts.
+    ///
+    /// ```
+    /// use tower_failover::Model;
+    ///
+    /// let model = Model::new("dall-e-3", "openai").field("quality", "hd").field("n", 1);
+    /// ```
+    #[cfg(feature = "http")]
+    pub fn field(mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
+        let name = name.into();
+        self.fields.retain(|(other, _)| **other != *name);
+        self.fields.push((name.into(), value.into().to_string().into()));
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of its provider.
+    pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// What its provider calls it.
+    pub fn get_upstream_name(&self) -> &str {
+        self.upstream_name.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What one executed call costs.
+    pub fn get_cost(&self) -> f64 {
+        self.cost
+    }
+
+    /// Its own attempt timeout, if it has one.
+    pub fn get_attempt_timeout(&self) -> Option<Duration> {
+        self.attempt_timeout
+    }
+
+    pub(crate) fn get_breaker(&self) -> &BreakerConfig {
+        &self.breaker
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn fields(&self) -> &[(Box<str>, Box<str>)] {
+        &self.fields
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let owner = format_args!("model `{}`", self.name).to_string();
+        let check = || {
+            not_empty("name", &self.name)?;
+            if let Some(name) = &self.upstream_name {
+                not_empty("upstream_name", name)?;
+            }
+            config::finite("cost", self.cost)?;
+            if let Some(timeout) = self.attempt_timeout {
+                config::positive("attempt_timeout", timeout)?;
+            }
+            self.breaker.check().map_err(|error| error.within("breaker"))
+        };
+        check().map_err(|error| error.within(owner))
+    }
+}
+
+fn not_empty(field: &str, value: &str) -> Result<(), ConfigError> {
+    if value.is_empty() {
+        return Err(ConfigError::new(field, "", "must not be empty"));
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! The live state of one model and of one provider.
+
+use crate::{
+    machine::{
+        Nanos,
+        breaker::Breaker,
+        budget::Bucket,
+        cooldown::{Growing, Limited},
+        ewma::Pace,
+        nanos,
+        stripe::{self, Padded},
+    },
+    model::{Model, Provider},
+    sync::{AtomicU64, Mutex, Ordering, lock},
+};
+use std::time::Duration;
+
+/// How often one request for each provider goes through as a last resort: once a second.
+pub const LAST_RESORT_EVERY: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct LiveModel {
+    pub(crate) model: Model,
+    pub(crate) provider: usize,
+    pub(crate) breaker: Breaker,
+    pub(crate) pace: Pace,
+    pub(crate) flow: Flow,
+    /// The wait after a 429 that does not say how long. `limited` spares successes the lock.
+    growing: Mutex<Growing>,
+    limited: AtomicU64,
+    /// When it was last asked as a last resort, plus one; 0 for never.
+    pub(crate) last_resort: AtomicU64,
+}
+
+impl LiveModel {
+    pub(super) fn new(model: Model, provider: usize, seed: u64) -> Self {
+        let stripes = stripe::count();
+        Self {
+            breaker: Breaker::new(model.get_breaker().clone(), 0, stripes, seed),
+            provider,
+            pace: Pace::new(stripes),
+            flow: Flow::new(stripes),
+            growing: Mutex::new(Growing::default()),
+            limited: AtomicU64::new(0),
+            last_resort: AtomicU64::new(0),
+            model,
+        }
+    }
+
+    /// The next growing wait.
+    pub(crate) fn grow(&self) -> Duration {
+        self.limited.store(1, Ordering::Relaxed);
+        lock(&self.growing).next()
+    }
+
+    /// A success ends the growth.
+    pub(crate) fn unlimited(&self) {
+        if self.limited.load(Ordering::Relaxed) != 0 {
+            self.limited.store(0, Ordering::Relaxed);
+            lock(&self.growing).reset();
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct LiveProvider {
+    pub(crate) provider: Provider,
+    /// Its models, by number.
+    pub(crate) models: Box<[usize]>,
+    pub(crate) breaker: Breaker,
+    bucket: Mutex<Bucket>,
+    marks: Mutex<Marks>,
+    /// Whether there are marks: spares successes the lock.
+    marked: AtomicU64,
+    /// From when the next last resort may go through.
+    last_resort_at: AtomicU64,
+}
+
+/// What a provider has against it that is no failure yet.
+#[derive(Debug, Default)]
+struct Marks {
+    unauthorized: u32,
+    limited: Limited,
+}
+
+impl LiveProvider {
+    pub(super) fn new(provider: Provider, models: Vec<usize>, seed: u64) -> Self {
+        Self {
+            breaker: Breaker::new(provider.get_breaker(), models.len(), stripe::count(), seed),
+            models: models.into(),
+            bucket: Mutex::new(Bucket::new(provider.get_budget().clone())),
+            marks: Mutex::default(),
+            marked: AtomicU64::new(0),
+            last_resort_at: AtomicU64::new(0),
+            provider,
+        }
+    }
+
+    pub(crate) fn withdraw(&self, calls: u64, now: Nanos) -> bool {
+        lock(&self.bucket).withdraw(calls, now)
+    }
+
+    pub(crate) fn refund(&self) {
+        lock(&self.bucket).refund();
+    }
+
+    pub(crate) fn budget_left(&self, calls: u64, now: Nanos) -> f64 {
+        lock(&self.bucket).left(calls, now)
+    }
+
+    /// Our credential was refused. True from the second time in a row on.
+    pub(crate) fn unauthorized(&self) -> bool {
+        self.marked.store(1, Ordering::Relaxed);
+        let mut marks = lock(&self.marks);
+        marks.unauthorized = marks.unauthorized.saturating_add(1);
+        marks.unauthorized >= 2
+    }
+
+    /// Some answer came that was no refusal of our credential.
+    pub(crate) fn authorized(&self) {
+        if self.marked.load(Ordering::Relaxed) != 0 {
+            lock(&self.marks).unauthorized = 0;
+        }
+    }
+
+    /// One of its models was limited. True when that says something of the provider as a whole.
+    pub(crate) fn limited(&self, model: usize, now: Nanos) -> bool {
+        self.marked.store(1, Ordering::Relaxed);
+        lock(&self.marks).limited.note(model, now)
+    }
+
+    /// A success wipes the slate.
+    pub(crate) fn succeeded(&self) {
+        if self.marked.load(Ordering::Relaxed) != 0 {
+            self.marked.store(0, Ordering::Relaxed);
+            *lock(&self.marks) = Marks::default();
+        }
+    }
+
+    /// Whether a last resort may go through now; it takes the turn of this second.
+    pub(crate) fn take_last_resort(&self, now: Nanos) -> bool {
+        let at = self.last_resort_at.load(Ordering::Relaxed);
+        let next = now.saturating_add(nanos(LAST_RESORT_EVERY));
+        at <= now && self.last_resort_at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// Calls begun and ended, striped.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    stripes: Box<[Padded<[AtomicU64; 2]>]>,
+}
+
+impl Flow {
+    fn new(stripes: usize) -> Self {
+        Self { stripes: (0..stripes).map(|_| Padded([AtomicU64::new(0), AtomicU64::new(0)])).collect() }
+    }
+
+    pub(crate) fn start(&self) {
+        self.mine()[0].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end(&self) {
+        self.mine()[1].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn started(&self) -> u64 {
+        self.sum(0)
+    }
+
+    /// Calls under way. Ends are read first, so that it is never below the truth at some moment, nor below 0.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let ended = self.sum(1);
+        self.sum(0).saturating_sub(ended)
+    }
+
+    fn mine(&self) -> &[AtomicU64; 2] {
+        &self.stripes[stripe::mine(self.stripes.len())].0
+    }
+
+    fn sum(&self, which: usize) -> u64 {
+        self.stripes.iter().map(|stripe| stripe.0[which].load(Ordering::Relaxed)).sum()
+    }
+}

@@ -1,0 +1,229 @@
+//! The registry: every model and provider with all its live state.
+
+mod builder;
+mod live;
+mod snapshot;
+
+pub use builder::ModelsBuilder;
+pub use live::LAST_RESORT_EVERY;
+pub(crate) use live::{LiveModel, LiveProvider};
+pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, Snapshot, WindowSnapshot};
+
+use crate::{
+    lane::{Lane, Striped},
+    machine::{
+        Nanos,
+        breaker::{Command, Transition},
+        nanos,
+    },
+    model::Model,
+};
+use std::{collections::HashMap, fmt, time::Duration};
+use tokio::time::Instant;
+
+/// The ordered models and their live state: what every layer shares, and what an operator reads and commands.
+///
+/// Cheap to clone; all clones are one registry.
+///
+/// ```
+/// use tower_failover::{Command, Model, Models, Provider, State};
+///
+/// let models = Models::builder()
+///     .provider(Provider::new("nexa"))
+///     .model(Model::new("flux-schnell", "nexa"))
+///     .model(Model::new("sdxl", "nexa"))
+///     .build()?;
+///
+/// models.command("sdxl", Command::ForceOpen)?;
+/// assert_eq!(models.snapshot().model("sdxl").unwrap().breaker.state, State::ForcedOpen);
+/// models.command("sdxl", Command::Reset)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Models {
+    registry: Striped<Registry>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Registry {
+    epoch: Instant,
+    pub(crate) models: Box<[LiveModel]>,
+    pub(crate) providers: Box<[LiveProvider]>,
+    names: HashMap<Box<str>, usize>,
+}
+
+/// No model, or no provider, has this name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownName {
+    kind: &'static str,
+    name: String,
+}
+
+impl UnknownName {
+    pub(crate) fn model(name: &str) -> Self {
+        Self { kind: "model", name: name.to_owned() }
+    }
+
+    fn provider(name: &str) -> Self {
+        Self { kind: "provider", name: name.to_owned() }
+    }
+
+    /// The name that nobody has.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no {} is called `{}`", self.kind, self.name)
+    }
+}
+
+impl std::error::Error for UnknownName {}
+
+impl Models {
+    /// Describes a registry.
+    pub fn builder() -> ModelsBuilder {
+        ModelsBuilder::new()
+    }
+
+    /// The configured models, in the caller's order.
+    pub fn iter(&self) -> impl Iterator<Item = &Model> {
+        self.registry.models.iter().map(|live| &live.model)
+    }
+
+    /// The configuration of one model.
+    pub fn get(&self, name: &str) -> Option<&Model> {
+        self.registry.find(name).map(|index| &self.registry.models[index].model)
+    }
+
+    /// Everything there is to see, now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::take(&self.registry)
+    }
+
+    /// Tells a model's breaker what to do.
+    ///
+    /// # Errors
+    ///
+    /// When no model has this name.
+    pub fn command(&self, model: &str, command: Command) -> Result<(), UnknownName> {
+        let index = self.registry.find(model).ok_or_else(|| UnknownName::model(model))?;
+        let transition = self.registry.models[index].breaker.command(command, self.registry.now());
+        self.registry.tell_model(index, transition);
+        Ok(())
+    }
+
+    /// Tells a provider's breaker what to do.
+    ///
+    /// # Errors
+    ///
+    /// When no provider has this name.
+    pub fn command_provider(&self, provider: &str, command: Command) -> Result<(), UnknownName> {
+        let index = self.registry.find_provider(provider)?;
+        let now = self.registry.now();
+        let transition = self.registry.providers[index].breaker.command(command, now);
+        self.registry.tell_provider(index, transition, now);
+        Ok(())
+    }
+
+    /// Leaves a model alone for so long, as if it had asked for it; jitter of up to 10 % is added. A longer cooldown
+    /// that is in force stays; forced states stay.
+    ///
+    /// # Errors
+    ///
+    /// When no model has this name.
+    pub fn cool_down(&self, model: &str, wait: Duration) -> Result<(), UnknownName> {
+        let index = self.registry.find(model).ok_or_else(|| UnknownName::model(model))?;
+        let transition = self.registry.models[index].breaker.cool_down(wait, self.registry.now());
+        self.registry.tell_model(index, transition);
+        Ok(())
+    }
+
+    /// Leaves a provider, with all its models, alone for so long; see [`cool_down`](Self::cool_down).
+    ///
+    /// # Errors
+    ///
+    /// When no provider has this name.
+    pub fn cool_down_provider(&self, provider: &str, wait: Duration) -> Result<(), UnknownName> {
+        let index = self.registry.find_provider(provider)?;
+        let now = self.registry.now();
+        let transition = self.registry.providers[index].breaker.cool_down(wait, now);
+        self.registry.tell_provider(index, transition, now);
+        Ok(())
+    }
+
+    pub(crate) fn local(&self) -> Lane<Registry> {
+        self.registry.local()
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+}
+
+impl fmt::Debug for Models {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(Model::name)).finish()
+    }
+}
+
+impl Registry {
+    /// Nanoseconds since the registry was built.
+    pub(crate) fn now(&self) -> Nanos {
+        nanos(Instant::now().saturating_duration_since(self.epoch))
+    }
+
+    /// The instant of a time, if the clock reaches so far.
+    pub(crate) fn instant(&self, at: Nanos) -> Option<Instant> {
+        self.epoch.checked_add(Duration::from_nanos(at))
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        self.names.get(name).copied()
+    }
+
+    fn find_provider(&self, name: &str) -> Result<usize, UnknownName> {
+        let found = self.providers.iter().position(|live| live.provider.name() == name);
+        found.ok_or_else(|| UnknownName::provider(name))
+    }
+
+    /// All calls to a provider so far.
+    pub(crate) fn calls(&self, provider: usize) -> u64 {
+        self.providers[provider].models.iter().map(|index| self.models[*index].flow.started()).sum()
+    }
+
+    /// Says that a model's breaker changed. No lock is held here.
+    pub(crate) fn tell_model(&self, index: usize, transition: Option<Transition>) {
+        if let Some(transition) = transition {
+            let model = &self.models[index].model;
+            self.log(format_args!("model `{}`", model.name()), Some(model.name()), model.provider(), &transition);
+        }
+    }
+
+    /// Says that a provider's breaker changed. One that has closed makes its open models half-open.
+    pub(crate) fn tell_provider(&self, index: usize, transition: Option<Transition>, now: Nanos) {
+        let Some(transition) = transition else { return };
+        let live = &self.providers[index];
+        self.log(format_args!("provider `{}`", live.provider.name()), None, live.provider.name(), &transition);
+        if transition.to == crate::State::Closed {
+            for model in &live.models {
+                self.tell_model(*model, self.models[*model].breaker.hasten(now));
+            }
+        }
+    }
+
+    fn log(&self, who: fmt::Arguments<'_>, model: Option<&str>, provider: &str, transition: &Transition) {
+        let retry_in_ms = transition.retry_at.map(|at| at.saturating_sub(self.now()) / 1_000_000);
+        tracing::info!(
+            model,
+            provider,
+            from = %transition.from,
+            to = %transition.to,
+            cause = %transition.cause,
+            retry_in_ms,
+            "breaker of {who}: {} to {}", transition.from, transition.to,
+        );
+    }
+}

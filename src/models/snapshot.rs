@@ -1,0 +1,157 @@
+//! What there is to see of a registry at one moment.
+
+use super::{LiveModel, LiveProvider, Registry};
+use crate::machine::{
+    Nanos,
+    breaker::{Breaker, Cause, State},
+};
+use std::time::Duration;
+
+/// Everything there is to see of a registry, taken at one moment.
+///
+/// Cheap: a short lock for each breaker and a sum over a few counters.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The models, in the caller's order.
+    pub models: Vec<ModelSnapshot>,
+    /// The providers, in the order in which they were added.
+    pub providers: Vec<ProviderSnapshot>,
+}
+
+/// One model at one moment.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ModelSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Its provider's name.
+    pub provider: String,
+    /// Its breaker.
+    pub breaker: BreakerSnapshot,
+    /// What a success usually takes to its head: a moving average. `None` before the first.
+    pub usual_latency: Option<Duration>,
+    /// Calls under way.
+    pub in_flight: u64,
+    /// Calls begun so far.
+    pub calls: u64,
+}
+
+/// One provider at one moment.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ProviderSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Its breaker.
+    pub breaker: BreakerSnapshot,
+    /// Tokens left for paid failovers.
+    pub budget_left: f64,
+    /// Calls under way, of all its models.
+    pub in_flight: u64,
+    /// Calls begun so far, of all its models.
+    pub calls: u64,
+}
+
+/// One breaker at one moment.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct BreakerSnapshot {
+    /// Its state.
+    pub state: State,
+    /// Whether it only measures and reports, and refuses nothing.
+    pub shadow: bool,
+    /// Calls that the shadow let through although it would have refused them.
+    pub shadowed: u64,
+    /// Why it came to this state; `None` for one that has never changed.
+    pub cause: Option<Cause>,
+    /// For how long it has been in this state.
+    pub for_time: Duration,
+    /// While open: how long until a probe may go through.
+    pub retry_in: Option<Duration>,
+    /// While it was asked to be left alone: for how long still.
+    pub cooldown: Option<Duration>,
+    /// Failures in a row; for a provider, evidence against it included.
+    pub consecutive_failures: u32,
+    /// What the window of its first rate rule holds, if it has one.
+    pub window: Option<WindowSnapshot>,
+    /// Probes under way.
+    pub probes: usize,
+    /// How often its open wait has doubled.
+    pub open_wait_doublings: u32,
+}
+
+/// What the window of a breaker holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WindowSnapshot {
+    /// Successes in the window.
+    pub successes: u64,
+    /// Failures in the window.
+    pub failures: u64,
+}
+
+impl Snapshot {
+    /// The model of this name.
+    pub fn model(&self, name: &str) -> Option<&ModelSnapshot> {
+        self.models.iter().find(|model| model.name == name)
+    }
+
+    /// The provider of this name.
+    pub fn provider(&self, name: &str) -> Option<&ProviderSnapshot> {
+        self.providers.iter().find(|provider| provider.name == name)
+    }
+
+    pub(super) fn take(registry: &Registry) -> Self {
+        let now = registry.now();
+        Self {
+            models: registry.models.iter().map(|live| model(live, now)).collect(),
+            providers: registry
+                .providers
+                .iter()
+                .enumerate()
+                .map(|(i, live)| provider(registry, i, live, now))
+                .collect(),
+        }
+    }
+}
+
+fn model(live: &LiveModel, now: Nanos) -> ModelSnapshot {
+    ModelSnapshot {
+        name: live.model.name().to_owned(),
+        provider: live.model.provider().to_owned(),
+        breaker: breaker(&live.breaker, now),
+        usual_latency: live.pace.usual().map(Duration::from_nanos),
+        in_flight: live.flow.in_flight(),
+        calls: live.flow.started(),
+    }
+}
+
+fn provider(registry: &Registry, index: usize, live: &LiveProvider, now: Nanos) -> ProviderSnapshot {
+    let calls = registry.calls(index);
+    ProviderSnapshot {
+        name: live.provider.name().to_owned(),
+        breaker: breaker(&live.breaker, now),
+        budget_left: live.budget_left(calls, now),
+        in_flight: live.models.iter().map(|index| registry.models[*index].flow.in_flight()).sum(),
+        calls,
+    }
+}
+
+fn breaker(breaker: &Breaker, now: Nanos) -> BreakerSnapshot {
+    let view = breaker.view(now);
+    let until = |at: Nanos| Duration::from_nanos(at.saturating_sub(now));
+    BreakerSnapshot {
+        state: view.state,
+        shadow: view.shadow,
+        shadowed: view.shadowed,
+        cause: view.cause,
+        for_time: Duration::from_nanos(now.saturating_sub(view.since)),
+        retry_in: view.retry_at.map(until),
+        cooldown: view.cooldown_until.map(until),
+        consecutive_failures: view.consecutive_failures,
+        window: view.window.map(|totals| WindowSnapshot { successes: totals.successes, failures: totals.failures }),
+        probes: view.probes,
+        open_wait_doublings: view.openings,
+    }
+}

@@ -1,0 +1,237 @@
+//! Admission to a model and its provider, and settling both by one verdict.
+
+use crate::{
+    classify::{Charge, Cooldown, Verdict, Vouches},
+    lane::Lane,
+    machine::{
+        Nanos,
+        breaker::{Admission, Breaker, Evidence, Outcome, Refusal, Ticket},
+        cooldown::{MAX_COOLDOWN, MIN_COOLDOWN},
+        nanos,
+    },
+    models::{LiveModel, LiveProvider, Registry},
+};
+use std::{fmt, time::Duration};
+
+/// A call that is dropped after this many times what its model usually takes was hanging: 3.
+pub const HANG_MULTIPLE: u32 = 3;
+/// The least that a call must have waited to have been hanging: 1 s.
+pub const HANG_FLOOR: Duration = Duration::from_secs(1);
+
+/// The right to make one call to a model; held until the outcome is known.
+///
+/// Dropped undecided it is neutral, and its place is free at once. But a call that has waited for its upstream for at
+/// least [`HANG_MULTIPLE`] times what the model usually takes, and for at least [`HANG_FLOOR`], while no call begun
+/// later has been answered, was hanging: that is a failure, so that a model which hangs opens its breaker even when
+/// only somebody else's timer ends the calls.
+pub(crate) struct Permit {
+    registry: Lane<Registry>,
+    index: usize,
+    model: Ticket,
+    provider: Ticket,
+    started: Nanos,
+    /// Whether the upstream has been asked and has not answered: only then can it hang.
+    waiting: bool,
+    /// Whether our own call or poll is on the stack: set when a panic unwinds through it.
+    entered: bool,
+    settled: bool,
+}
+
+/// Who refused a call, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Model(Refusal),
+    Provider(Refusal),
+}
+
+/// What an outcome is for one of the two breakers.
+type Settlement = (Outcome, Option<Duration>);
+
+impl Permit {
+    /// Whether a call would be admitted now. Changes nothing.
+    pub(crate) fn peek(registry: &Registry, index: usize, now: Nanos) -> Result<(), Refused> {
+        let live = &registry.models[index];
+        live.breaker.peek(now).map_err(Refused::Model)?;
+        registry.providers[live.provider].breaker.peek(now).map_err(Refused::Provider)
+    }
+
+    /// Whether only an open wait stands in the way of a call. Changes nothing.
+    pub(crate) fn peek_last_resort(registry: &Registry, index: usize, now: Nanos) -> bool {
+        let live = &registry.models[index];
+        Self::peek(registry, index, now).is_err()
+            && live.breaker.peek_last_resort(now)
+            && registry.providers[live.provider].breaker.peek_last_resort(now)
+    }
+
+    /// Takes a permit from both breakers or from none.
+    pub(crate) fn admit(registry: &Lane<Registry>, index: usize, now: Nanos, lease: Duration) -> Result<Self, Refused> {
+        Self::take(registry, index, now, |breaker| breaker.admit(now, lease))
+    }
+
+    /// The same, although an open wait has not elapsed.
+    pub(crate) fn admit_last_resort(
+        registry: &Lane<Registry>,
+        index: usize,
+        now: Nanos,
+        lease: Duration,
+    ) -> Result<Self, Refused> {
+        Self::take(registry, index, now, |breaker| breaker.admit_last_resort(now, lease))
+    }
+
+    fn take(
+        registry: &Lane<Registry>,
+        index: usize,
+        now: Nanos,
+        admit: impl Fn(&Breaker) -> Admission,
+    ) -> Result<Self, Refused> {
+        let live = &registry.models[index];
+        let (model, told) = admit(&live.breaker).map_err(Refused::Model)?;
+        registry.tell_model(index, told);
+        match admit(&registry.providers[live.provider].breaker) {
+            Ok((provider, told)) => {
+                registry.tell_provider(live.provider, told, now);
+                live.flow.start();
+                let registry = registry.clone();
+                Ok(Self {
+                    registry,
+                    index,
+                    model,
+                    provider,
+                    started: now,
+                    waiting: false,
+                    entered: false,
+                    settled: false,
+                })
+            }
+            Err(refusal) => {
+                live.breaker.settle(model, Outcome::Neutral, None, now);
+                Err(Refused::Provider(refusal))
+            }
+        }
+    }
+
+    /// Runs our own call or poll. A panic that unwinds through it leaves its mark.
+    pub(crate) fn enter<T>(&mut self, f: impl FnOnce() -> T) -> T {
+        self.entered = true;
+        let result = f();
+        self.entered = false;
+        result
+    }
+
+    /// Says whether the upstream is being waited for.
+    pub(crate) fn waiting(&mut self, waiting: bool) {
+        self.waiting = waiting;
+    }
+
+    /// Settles both breakers. `answered` says whether the upstream gave an answer at all.
+    pub(crate) fn settle(mut self, verdict: &Verdict, answered: bool, now: Nanos) {
+        let wait = verdict.cooldown.map(|cooldown| match cooldown {
+            Cooldown::For(wait) => wait.clamp(MIN_COOLDOWN, MAX_COOLDOWN),
+            Cooldown::Growing => self.live().grow(),
+        });
+        let blames_provider = matches!(verdict.charge, Charge::Provider | Charge::Credential);
+        let (model_wait, provider_wait) = if blames_provider { (None, wait) } else { (wait, None) };
+        let success = verdict.charge == Charge::Success;
+        if answered {
+            self.live().pace.answered(self.started, success.then(|| now.saturating_sub(self.started)));
+        }
+        if success {
+            self.live().unlimited();
+        }
+        let vouches = verdict.vouches.unwrap_or(if answered { Vouches::Fully } else { Vouches::No });
+        let provider = self.provider_outcome(verdict.charge, vouches);
+        let model = match verdict.charge {
+            Charge::Success => Outcome::Success,
+            Charge::Model | Charge::ModelOrRequest => Outcome::Failure(Evidence::Blame),
+            Charge::Nobody | Charge::Provider | Charge::Credential => Outcome::Neutral,
+        };
+        self.close((model, model_wait), (provider, provider_wait), now);
+        if let Some(wait) = model_wait {
+            self.limited(wait, now);
+        }
+    }
+
+    /// What the result says of the provider.
+    fn provider_outcome(&self, charge: Charge, vouches: Vouches) -> Outcome {
+        let provider = self.live_provider();
+        let half_open = !matches!(self.provider, Ticket::Counted { .. });
+        if charge == Charge::Success {
+            provider.succeeded();
+        }
+        match (charge, vouches) {
+            (Charge::Credential, _) if provider.unauthorized() => Outcome::Failure(Evidence::Blame),
+            (Charge::Credential, _) => Outcome::Neutral,
+            (Charge::Provider, _) => Outcome::Failure(Evidence::Blame),
+            (Charge::Model | Charge::ModelOrRequest, Vouches::Fully) if half_open => {
+                provider.authorized();
+                Outcome::Success
+            }
+            (Charge::Model | Charge::ModelOrRequest, _) => Outcome::Failure(Evidence::Member(self.index)),
+            (_, Vouches::Alive) if half_open => Outcome::Neutral,
+            (_, Vouches::Fully | Vouches::Alive) => {
+                provider.authorized();
+                Outcome::Success
+            }
+            (_, Vouches::No) => Outcome::Neutral,
+        }
+    }
+
+    /// The model was limited. Two of one provider within a short time speak of the provider.
+    fn limited(&self, wait: Duration, now: Nanos) {
+        let provider = self.live_provider();
+        if provider.limited(self.index, now) {
+            let told = provider.breaker.cool_down(wait, now);
+            self.registry.tell_provider(self.live().provider, told, now);
+        }
+    }
+
+    fn close(&mut self, model: Settlement, provider: Settlement, now: Nanos) {
+        self.settled = true;
+        let live = self.live();
+        live.flow.end();
+        let told = live.breaker.settle(self.model, model.0, model.1, now);
+        self.registry.tell_model(self.index, told);
+        let told = self.live_provider().breaker.settle(self.provider, provider.0, provider.1, now);
+        self.registry.tell_provider(live.provider, told, now);
+    }
+
+    /// Whether this call, dropped now, was hanging.
+    fn hung(&self, now: Nanos) -> bool {
+        let pace = &self.live().pace;
+        let usual = pace.usual().unwrap_or(0);
+        let far = usual.saturating_mul(HANG_MULTIPLE.into()).max(nanos(HANG_FLOOR));
+        self.waiting && now.saturating_sub(self.started) >= far && !pace.answered_since(self.started)
+    }
+
+    fn live(&self) -> &LiveModel {
+        &self.registry.models[self.index]
+    }
+
+    fn live_provider(&self) -> &LiveProvider {
+        &self.registry.providers[self.live().provider]
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let now = self.registry.now();
+        let failure = (Outcome::Failure(Evidence::Blame), None);
+        let neutral = (Outcome::Neutral, None);
+        if self.entered {
+            self.close(failure, neutral, now);
+        } else if self.hung(now) {
+            self.close(failure, (Outcome::Failure(Evidence::Member(self.index)), None), now);
+        } else {
+            self.close(neutral, neutral, now);
+        }
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("model", &self.live().model.name()).finish_non_exhaustive()
+    }
+}
