@@ -1,7 +1,8 @@
 //! tower-failover
-mod aim;
-mod classify;
-mod failover;
+pub mod aim;
+pub mod circuit_breaker;
+pub mod classify;
+pub mod failover;
 mod lane;
 mod machine;
 mod model;
@@ -11,13 +12,14 @@ mod sync;
 
 pub use crate::{
     aim::{Aim, AimError, AimFn, Attempt, Attempts, Target, aim},
+    circuit_breaker::{CircuitBreaker, CircuitBreakerLayer},
     classify::{
         Aimed, Charge, Classify, ClassifyFn, Cooldown, Executed, Next, OkOrErr, Ours, Verdict, Vouches, Why, classify,
     },
     failover::{
         AllFailed, Answer, ByProvider, Candidate, Clients, Cloned, Error, Failover, FailoverBuilder, FailoverLayer,
-        Fate, Finish, One, OpenPermit, Plain, Plan, PlanError, Replay, Resend, ResponseFuture, SendOnce, Served, Skip,
-        Tried, Whose, WithServed,
+        Fate, Finish, One, OpenPermit, Plain, Plan, PlanError, Replay, Resend, SendOnce, Served, Skip, Tried, Whose,
+        WithServed,
     },
     machine::{
         breaker::{BreakerConfig, Cause, Command, State, Trip},
@@ -34,7 +36,7 @@ pub use crate::{
 pub use crate::{
     aim::{BodyAim, HttpAim, JsonError, JsonFields, Untouched, WholeBody},
     classify::{AsError, BoxedError, Change, HttpClassify, Row, StdError, retry_after},
-    failover::{HttpFinish, HttpResend},
+    failover::{HttpFailover, HttpFailoverLayer, HttpFinish, HttpResend},
     model::Credential,
 };
 

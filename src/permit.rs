@@ -48,6 +48,12 @@ pub(crate) enum Refused {
 type Settlement = (Outcome, Option<Duration>);
 
 impl Permit {
+    /// Whether both breakers are closed, which needs no clock to know.
+    pub(crate) fn is_closed(registry: &Registry, index: usize) -> bool {
+        let live = &registry.models[index];
+        live.breaker.is_closed() && registry.providers[live.provider].breaker.is_closed()
+    }
+
     /// Whether a call would be admitted now. Changes nothing.
     pub(crate) fn peek(registry: &Registry, index: usize, now: Nanos) -> Result<(), Refused> {
         let live = &registry.models[index];

@@ -36,6 +36,14 @@ impl FailoverLayer<Attempts, OkOrErr, Cloned, Plain> {
     }
 }
 
+/// A [`FailoverLayer`] for HTTP, to be named in a struct: as [`FailoverLayer::http`] makes it, or with another aim.
+#[cfg(feature = "http")]
+pub type HttpFailoverLayer<A = HttpAim> = FailoverLayer<A, HttpClassify, HttpResend, HttpFinish>;
+
+/// The service that an [`HttpFailoverLayer`] makes around the client `S`.
+#[cfg(feature = "http")]
+pub type HttpFailover<S, A = HttpAim> = Failover<One<S>, A, HttpClassify, HttpResend, HttpFinish>;
+
 #[cfg(feature = "http")]
 impl FailoverLayer<HttpAim, HttpClassify, HttpResend, HttpFinish> {
     /// Describes a layer for `http::Request` and `http::Response`: base URL and credential of the provider, the

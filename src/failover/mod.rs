@@ -19,6 +19,8 @@ pub use finish::HttpFinish;
 pub use finish::{Answer, Finish, OpenPermit, Plain, WithServed};
 pub use future::ResponseFuture;
 pub use layer::{FailoverBuilder, FailoverLayer};
+#[cfg(feature = "http")]
+pub use layer::{HttpFailover, HttpFailoverLayer};
 pub use plan::{Plan, PlanError};
 #[cfg(feature = "http")]
 pub use resend::HttpResend;

@@ -131,6 +131,10 @@ impl Breaker {
         Word::unpack(self.word.load(Ordering::Acquire))
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.word().state == State::Closed
+    }
+
     /// Whether a call would be admitted now. Changes nothing.
     pub(crate) fn peek(&self, now: Nanos) -> Result<(), Refusal> {
         let word = self.word();

@@ -383,7 +383,9 @@ fn compare(config: BreakerConfig, members: usize, ops: &[Op]) {
                 calls.extend(admission.map(|(ticket, _)| ticket));
             }
             Op::AdmitLastResort { lease } => {
+                let peeked = breaker.peek_last_resort(now);
                 let admission = breaker.admit_last_resort(now, lease);
+                assert_eq!(peeked, admission.is_ok());
                 assert_eq!(admission, model.admit_last_resort(now, lease));
                 calls.extend(admission.map(|(ticket, _)| ticket));
             }
@@ -430,6 +432,7 @@ prop_compose! {
 }
 
 fn ops() -> impl Strategy<Value = Op> {
+    use Command::{Disable, ForceOpen, Reset, Shadow};
     let half_seconds = |halves| Duration::from_millis(500) * halves;
     let advance = prop_oneof![
         Just(Duration::ZERO),
@@ -446,7 +449,6 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => Just(Outcome::Neutral),
     ];
     let cooldown = prop::option::weighted(0.05, wait());
-    use Command::{Disable, ForceOpen, Reset, Shadow};
     let command = prop::sample::select(vec![ForceOpen, Disable, Shadow, Reset, Reset, Reset]);
     prop_oneof![
         8 => advance.prop_map(Op::Advance),

@@ -48,9 +48,10 @@ impl Run {
         }
     }
 
-    /// A new generation begins without failures.
+    /// A new generation begins without failures. A swap, as loom orders a plain store too loosely against a
+    /// success that is just ending the old run.
     pub(crate) fn begin(&self, generation: u64) {
-        self.0.store(begun(generation), Ordering::Relaxed);
+        self.0.swap(begun(generation), Ordering::Relaxed);
     }
 
     pub(crate) fn length(&self, generation: u64) -> u32 {

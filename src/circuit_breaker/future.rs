@@ -1,0 +1,112 @@
+//! The future of one guarded call.
+
+use super::{
+    error::Error,
+    service::{Guard, admit},
+};
+use crate::{
+    classify::{Aimed, Classify, Ours},
+    lane::Lane,
+    models::Registry,
+    permit::Permit,
+};
+use pin_project::pin_project;
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tower::Service;
+
+/// The future of one guarded call. Dropping it drops the call.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<S, Req, W, K>
+where
+    S: Service<Req>,
+{
+    guard: Lane<Guard<W, K>>,
+    #[pin]
+    step: Step<S, Req>,
+}
+
+#[pin_project(project = StepProj)]
+enum Step<S, Req>
+where
+    S: Service<Req>,
+{
+    Refused(Option<Error<S::Error>>),
+    Ready(Lane<Registry>, usize, S, Option<Req>),
+    Call(Lane<Registry>, usize, #[pin] S::Future, Option<Permit>),
+}
+
+impl<S, Req, W, K> ResponseFuture<S, Req, W, K>
+where
+    S: Service<Req>,
+{
+    pub(super) fn refused(guard: Lane<Guard<W, K>>, error: Error<S::Error>) -> Self {
+        Self { guard, step: Step::Refused(Some(error)) }
+    }
+
+    pub(super) fn ready(guard: Lane<Guard<W, K>>, registry: Lane<Registry>, index: usize, inner: S, req: Req) -> Self {
+        Self { guard, step: Step::Ready(registry, index, inner, Some(req)) }
+    }
+
+    pub(super) fn call(
+        guard: Lane<Guard<W, K>>,
+        registry: Lane<Registry>,
+        index: usize,
+        future: S::Future,
+        permit: Permit,
+    ) -> Self {
+        Self { guard, step: Step::Call(registry, index, future, Some(permit)) }
+    }
+}
+
+impl<S, Req, W, K> Future for ResponseFuture<S, Req, W, K>
+where
+    S: Service<Req>,
+    K: Classify<S::Response, S::Error>,
+{
+    type Output = Result<S::Response, Error<S::Error>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.step.as_mut().project() {
+                StepProj::Refused(error) => {
+                    return Poll::Ready(Err(error.take().expect("polled after completion")));
+                }
+                StepProj::Ready(registry, index, inner, request) => {
+                    ready!(inner.poll_ready(cx)).map_err(Error::Inner)?;
+                    let mut permit = admit(registry, *index).map_err(Error::Rejected)?;
+                    let request = request.take().expect("polled after completion");
+                    let future = permit.enter(|| inner.call(request));
+                    let next = Step::Call(registry.clone(), *index, future, Some(permit));
+                    this.step.set(next);
+                }
+                StepProj::Call(registry, index, future, held) => {
+                    let permit = held.as_mut().expect("polled after completion");
+                    let polled = permit.enter(|| future.poll(cx));
+                    permit.waiting(polled.is_pending());
+                    let result = ready!(polled);
+                    let aimed = Aimed { model: &registry.models[*index].model, ours: Ours::default() };
+                    let verdict = this.guard.classify.classify(aimed, result.as_ref());
+                    if let Some(permit) = held.take() {
+                        permit.settle(&verdict, result.is_ok(), registry.now());
+                    }
+                    return Poll::Ready(result.map_err(Error::Inner));
+                }
+            }
+        }
+    }
+}
+
+impl<S, Req, W, K> fmt::Debug for ResponseFuture<S, Req, W, K>
+where
+    S: Service<Req>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

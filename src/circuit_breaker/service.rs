@@ -1,0 +1,169 @@
+//! The service, for one model and for a key.
+
+use super::{
+    error::{Error, Rejected},
+    future::ResponseFuture,
+};
+use crate::{
+    classify::Classify,
+    failover::ATTEMPT_TIMEOUT,
+    lane::{Lane, Striped},
+    machine::Nanos,
+    models::{Models, Registry, UnknownName},
+    permit::{Permit, Refused},
+};
+use std::{
+    fmt,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tower::Service;
+
+/// What the calls of one layer share.
+pub(crate) struct Guard<W, K> {
+    pub(crate) models: Models,
+    pub(crate) which: W,
+    pub(crate) classify: K,
+}
+
+/// One model, by number.
+#[derive(Debug, Clone, Copy)]
+pub struct Fixed(pub(super) usize);
+
+/// The model that a closure finds in the request.
+#[derive(Clone, Copy)]
+pub struct Keyed<F>(pub(super) F);
+
+impl<F> fmt::Debug for Keyed<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyed")
+    }
+}
+
+/// A service behind a circuit breaker; see the [module](super).
+///
+/// For one model, readiness is that of the service inside, but an open breaker is ready at once, as its answer needs no
+/// service. For a key, which only the request tells, it is always ready, and each call readies a clone.
+pub struct CircuitBreaker<S, W, K> {
+    guard: Striped<Guard<W, K>>,
+    inner: S,
+    /// What the breaker said when readiness was asked for: the service inside was not readied then.
+    refused: Option<(Refused, Nanos)>,
+}
+
+impl<S, W, K> CircuitBreaker<S, W, K> {
+    pub(super) fn new(guard: Striped<Guard<W, K>>, inner: S) -> Self {
+        Self { guard, inner, refused: None }
+    }
+
+    /// The service inside.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside, to be changed.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service alone.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: Clone, W, K> Clone for CircuitBreaker<S, W, K> {
+    fn clone(&self) -> Self {
+        Self::new(self.guard.clone(), self.inner.clone())
+    }
+}
+
+impl<S: fmt::Debug, W, K> fmt::Debug for CircuitBreaker<S, W, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreaker")
+            .field("models", &self.guard.models)
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A probe's lease: as long as an attempt may take.
+fn lease(registry: &Registry, index: usize) -> Duration {
+    registry.models[index].model.get_attempt_timeout().unwrap_or(ATTEMPT_TIMEOUT)
+}
+
+pub(super) fn admit(registry: &Lane<Registry>, index: usize) -> Result<Permit, Rejected> {
+    let now = registry.now();
+    let admitted = Permit::admit(registry, index, now, lease(registry, index));
+    admitted.map_err(|refused| Rejected::new(registry.clone(), index, refused, now))
+}
+
+impl<S, Req, K> Service<Req> for CircuitBreaker<S, Fixed, K>
+where
+    S: Service<Req>,
+    K: Classify<S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = Error<S::Error>;
+    type Future = ResponseFuture<S, Req, Fixed, K>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        let registry = self.guard.models.registry();
+        let index = self.guard.which.0;
+        self.refused = None;
+        if !Permit::is_closed(registry, index) {
+            let now = registry.now();
+            self.refused = Permit::peek(registry, index, now).err().map(|refused| (refused, now));
+        }
+        if self.refused.is_none() {
+            ready!(self.inner.poll_ready(cx)).map_err(Error::Inner)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let guard = self.guard.local();
+        let registry = guard.models.local();
+        let index = guard.which.0;
+        if let Some((refused, now)) = self.refused.take() {
+            return ResponseFuture::refused(guard, Error::Rejected(Rejected::new(registry, index, refused, now)));
+        }
+        match admit(&registry, index) {
+            Ok(mut permit) => {
+                let future = permit.enter(|| self.inner.call(request));
+                ResponseFuture::call(guard, registry, index, future, permit)
+            }
+            Err(rejected) => ResponseFuture::refused(guard, Error::Rejected(rejected)),
+        }
+    }
+}
+
+impl<S, Req, F, K> Service<Req> for CircuitBreaker<S, Keyed<F>, K>
+where
+    S: Service<Req> + Clone,
+    F: Fn(&Req) -> &str,
+    K: Classify<S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = Error<S::Error>;
+    type Future = ResponseFuture<S, Req, Keyed<F>, K>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let guard = self.guard.local();
+        let registry = guard.models.local();
+        let name = (guard.which.0)(&request);
+        let Some(index) = registry.find(name) else {
+            let unknown = UnknownName::model(name);
+            return ResponseFuture::refused(guard, Error::Unknown(unknown));
+        };
+        let now = registry.now();
+        if let Err(refused) = Permit::peek(&registry, index, now) {
+            return ResponseFuture::refused(guard, Error::Rejected(Rejected::new(registry, index, refused, now)));
+        }
+        ResponseFuture::ready(guard, registry, index, self.inner.clone(), request)
+    }
+}
