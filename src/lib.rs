@@ -1,4 +1,75 @@
-//! tower-failover
+//! Ordered failover over models and providers, as [tower] layers: a circuit breaker for each model and each provider,
+//! one deadline, and an answer that says who served it.
+//!
+//! A call to an AI model, or to any upstream that can fail on its own, goes out through an ordered list of models. The
+//! first that can answer, answers. One that fails is left alone until a probe finds it well again, one that asks for
+//! quiet gets it, and a request is asked of another model only when it may be.
+//!
+//! ```text
+//!             ┌─────────────────────── Failover, the engine ───────────────────────┐
+//! Request ──▶ │ plan ▶ client for this model ▶ readiness ▶ permit ▶ aim ▶ call+timer │ ──▶ any client service
+//!             │  ▲ try next?                                                   │     │
+//! Response ◀──┼──┴──── one Verdict settles the permit: both breakers ◀─────────┘     │
+//!             └─────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! - [`FailoverLayer`] is the engine, and what most people want: [`FailoverLayer::json`] and [`FailoverLayer::http`] for
+//!   HTTP clients, [`FailoverLayer::builder`] for any other service.
+//! - [`CircuitBreakerLayer`] is the same breaker standing alone around any service.
+//! - [`Models`] is the registry that they share: the ordered models with all their live state, and the handle that an
+//!   operator reads and commands.
+//! - A [`Verdict`] is what one result means, on three separate axes: what to do next, whom it credits or blames, and
+//!   whether the upstream may have executed the request. [`HttpClassify`] gives it by the table of statuses.
+//! - [`Served`] says who answered, and what became of every candidate before.
+//!
+//! # Example
+//!
+//! Any service that is `Clone` will do; the closure says how a request is pointed at a model.
+//!
+//! ```
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_failover::{FailoverLayer, Model, Models, Provider, WithServed, aim};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+//! let models = Models::builder()
+//!     .provider(Provider::new("nexa"))
+//!     .provider(Provider::new("openai"))
+//!     .model(Model::new("sdxl", "nexa"))
+//!     .model(Model::new("dall-e-3", "openai"))
+//!     .build()?;
+//! let client = service_fn(|(model, prompt): (String, &'static str)| async move {
+//!     if model == "sdxl" { Err(std::io::Error::other("out of order")) } else { Ok(format!("{prompt}, by {model}")) }
+//! });
+//! let client = FailoverLayer::builder(models)
+//!     .aim(aim(|model: &Model, prompt: &'static str| Ok((model.name().to_owned(), prompt))))
+//!     .finish(WithServed)
+//!     .build()?
+//!     .layer(client);
+//!
+//! let (picture, served) = client.oneshot("a dashboard").await?;
+//! assert_eq!(picture, "a dashboard, by dall-e-3");
+//! assert_eq!(served.attempts(), 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Cancelling, panics, time
+//!
+//! Dropping a response future drops the attempt under way, which then counts for nobody; but a call that has waited for
+//! far longer than its model usually takes was hanging, and has failed ([`defaults::HANG_MULTIPLE`]). A panic that
+//! unwinds through a call is one failure of its model.
+//!
+//! Time is tokio's: a paused clock drives everything. Futures must be polled inside a tokio runtime with time enabled,
+//! as [`tokio::time::sleep`] has it.
+//!
+//! # Features
+//!
+//! - `http` (default): everything that knows HTTP.
+//! - `hyper-util`: tells hyper-util's connect errors (DNS, TCP, TLS) from later ones.
+//!
+//! [tower]: https://docs.rs/tower
+#![cfg_attr(not(feature = "http"), allow(rustdoc::broken_intra_doc_links))]
+
 pub mod aim;
 pub mod circuit_breaker;
 pub mod classify;
@@ -55,3 +126,7 @@ pub mod defaults {
         permit::{HANG_FLOOR, HANG_MULTIPLE},
     };
 }
+
+#[cfg(all(doctest, feature = "http"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -3,7 +3,8 @@
 //!
 //! `cargo run --release --example outage` takes 45 s and nothing but loopback. It prints a table
 //! and draws a timeline. `--json` adds the figures as the last line, `--check` makes the exit
-//! code tell whether all that is promised holds.
+//! code tell whether all that is promised holds, `--readme` renews the figures and the picture of
+//! the README.
 
 #![allow(unreachable_pub, reason = "modules of a program")]
 
@@ -16,6 +17,7 @@ mod load;
 mod measure;
 mod panels;
 mod progress;
+mod readme;
 mod report;
 mod schedule;
 mod servers;
@@ -39,7 +41,7 @@ use report::Side;
 use servers::Servers;
 use svg::Panel;
 
-const USAGE: &str = "usage: outage [--json] [--check]";
+const USAGE: &str = "usage: outage [--json] [--check] [--readme]";
 /// Time to get everything up before the run begins.
 const SETTLE: Duration = Duration::from_millis(300);
 
@@ -47,6 +49,7 @@ const SETTLE: Duration = Duration::from_millis(300);
 struct Options {
     json: bool,
     check: bool,
+    readme: bool,
 }
 
 fn main() -> ExitCode {
@@ -73,6 +76,7 @@ fn options() -> Result<Options, String> {
         match argument.as_str() {
             "--json" => options.json = true,
             "--check" => options.check = true,
+            "--readme" => options.readme = true,
             other => return Err(format!("I do not know {other:?}")),
         }
     }
@@ -87,6 +91,9 @@ async fn outage(options: &Options) -> io::Result<ExitCode> {
 
     println!("{}", report::table(&plain, &failover));
     println!("\nthe timeline is in {}", picture.display());
+    if options.readme {
+        readme::renew(&report::figures(&plain.figures, &failover.figures).join("\n"), &picture)?;
+    }
     let kept = report::holds(&plain, &failover).iter().all(|hold| hold.kept);
     if options.json {
         let (plain, failover) = (plain.figures.json(), failover.figures.json());

@@ -72,7 +72,8 @@ fn verdict(hold: &Hold) -> String {
     format!("  {mark}  {}", hold.line)
 }
 
-fn figures(l: &Figures, f: &Figures) -> Vec<String> {
+/// The figures side by side, a line each.
+pub fn figures(l: &Figures, f: &Figures) -> Vec<String> {
     let count = |name: &str, l: usize, f: usize| line(name, &grouped(l), &grouped(f), "");
     let less = |name: &str, l: usize, f: usize| line(name, &grouped(l), &grouped(f), &ratio(l as f64, f as f64));
     let timed = |name: &str, l: Option<f64>, f: Option<f64>| {
@@ -145,7 +146,7 @@ pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
             out.push(' ');
         }
         out.push(digit);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{Deserializer as _, Error as _, MapAccess, Unexpected, Visitor};
+use serde_core::de::{Deserializer as _, Error as _, MapAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
 /// One field to write.
@@ -130,7 +130,7 @@ impl<'de, 'f> Visitor<'de> for FindFields<'_, 'f> {
     }
 
     // The default would quote the whole string, which may be a prompt, in the error.
-    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Self::Value, E> {
+    fn visit_str<E: serde_core::de::Error>(self, _: &str) -> Result<Self::Value, E> {
         Err(E::invalid_type(Unexpected::Other("string"), &self))
     }
 

@@ -57,7 +57,7 @@ impl fmt::Debug for Target<'_> {
 
 /// Points a request at one model.
 ///
-/// [`HttpAim`](crate::HttpAim) does it for HTTP, [`Attempts`] leaves it to the service inside, and [`aim`] makes one of
+/// [`HttpAim`] does it for HTTP, [`Attempts`] leaves it to the service inside, and [`aim`] makes one of
 /// a closure.
 pub trait Aim<Req> {
     /// What the client is sent.

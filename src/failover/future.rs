@@ -32,6 +32,8 @@ type Client<Req, C, A, R> = <C as Clients<Out<Req, A, R>>>::Service;
 type ClientFuture<Req, C, A, R> = <Client<Req, C, A, R> as Service<Out<Req, A, R>>>::Future;
 type ClientResponse<Req, C, A, R> = <Client<Req, C, A, R> as Service<Out<Req, A, R>>>::Response;
 type ClientError<Req, C, A, R> = <Client<Req, C, A, R> as Service<Out<Req, A, R>>>::Error;
+type StepOf<Req, C, A, R> = Step<Client<Req, C, A, R>, ClientFuture<Req, C, A, R>>;
+type LastOf<Req, C, A, R> = Last<ClientResponse<Req, C, A, R>, ClientError<Req, C, A, R>>;
 
 /// The future of one request. Dropping it drops the attempt under way.
 #[pin_project]
@@ -49,9 +51,9 @@ where
     /// `None` before the first poll and after the end.
     journey: Option<Journey>,
     #[pin]
-    step: Step<Client<Req, C, A, R>, ClientFuture<Req, C, A, R>>,
+    step: StepOf<Req, C, A, R>,
     /// What the last attempt came to, in case nobody else can be asked.
-    last: Option<Last<ClientResponse<Req, C, A, R>, ClientError<Req, C, A, R>>>,
+    last: Option<LastOf<Req, C, A, R>>,
     #[pin]
     timer: Timer,
 }
@@ -199,7 +201,11 @@ where
                     let now = clock.now(journey.registry());
                     let answered = matches!(result, Some(Ok(_)));
                     let replays = journey.hear(choice, &mut verdict, answered, settings, now);
-                    let goes_on = replays && this.request.as_ref().is_some_and(|request| engine.resend.whole(request));
+                    let whole = this.request.as_ref().map(|request| engine.resend.whole(request));
+                    if whole == Some(false) {
+                        journey.cannot_fail_over();
+                    }
+                    let goes_on = replays && whole == Some(true);
                     match result {
                         Some(Ok(response)) if !goes_on && !engine.is_all_failed_error(&verdict) => {
                             let journey = this.journey.take().expect("present");

@@ -324,7 +324,7 @@ impl Journey {
             %why,
             took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             next,
-            "model `{}` failed: {why}; next: {next}", model.name(),
+            "attempt failed",
         );
     }
 }

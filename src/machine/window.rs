@@ -67,6 +67,9 @@ impl Cell {
 }
 
 impl TimeWindow {
+    /// After how many generations a window must be cleared, before their numbers come round in a cell.
+    pub(crate) const GENERATIONS: u64 = 64;
+
     pub(crate) fn new(length: Duration, buckets: u32, stripes: usize) -> Self {
         let buckets = u64::from(buckets.max(1));
         let cells = usize::try_from(2 * buckets).unwrap_or(usize::MAX);
@@ -119,6 +122,14 @@ impl TimeWindow {
             sum
         };
         Totals { successes: sum(true), failures: sum(false) }
+    }
+
+    /// Forgets everything. Asked for under the breaker's lock, each [`Self::GENERATIONS`], so that a cell is never taken
+    /// for one of a generation whose number is the same in 8 bits.
+    pub(crate) fn clear(&self) {
+        for cell in self.lines.iter().flat_map(|line| &line.0) {
+            cell.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Whether a bucket lies within the window. A thread whose clock reading is a little later than

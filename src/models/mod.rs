@@ -13,7 +13,7 @@ use crate::{
     lane::{Lane, Striped},
     machine::{
         Nanos,
-        breaker::{Command, Transition},
+        breaker::{Command, State, Transition},
         nanos,
     },
     model::Model,
@@ -198,7 +198,7 @@ impl Registry {
     pub(crate) fn tell_model(&self, index: usize, transition: Option<Transition>) {
         if let Some(transition) = transition {
             let model = &self.models[index].model;
-            self.log(format_args!("model `{}`", model.name()), Some(model.name()), model.provider(), &transition);
+            self.log(Some(model.name()), model.provider(), &transition);
         }
     }
 
@@ -206,15 +206,16 @@ impl Registry {
     pub(crate) fn tell_provider(&self, index: usize, transition: Option<Transition>, now: Nanos) {
         let Some(transition) = transition else { return };
         let live = &self.providers[index];
-        self.log(format_args!("provider `{}`", live.provider.name()), None, live.provider.name(), &transition);
-        if transition.to == crate::State::Closed {
+        self.log(None, live.provider.name(), &transition);
+        if transition.to == State::Closed {
             for model in &live.models {
                 self.tell_model(*model, self.models[*model].breaker.hasten(now));
             }
         }
     }
 
-    fn log(&self, who: fmt::Arguments<'_>, model: Option<&str>, provider: &str, transition: &Transition) {
+    /// One line; without a model it is the provider's own breaker.
+    fn log(&self, model: Option<&str>, provider: &str, transition: &Transition) {
         let retry_in_ms = transition.retry_at.map(|at| at.saturating_sub(self.now()) / 1_000_000);
         tracing::info!(
             model,
@@ -223,7 +224,7 @@ impl Registry {
             to = %transition.to,
             cause = %transition.cause,
             retry_in_ms,
-            "breaker of {who}: {} to {}", transition.from, transition.to,
+            "breaker changed",
         );
     }
 }

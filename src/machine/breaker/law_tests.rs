@@ -176,6 +176,40 @@ fn law_01_late_failures_never_open_again() {
 }
 
 #[test]
+fn law_01_what_earlier_generations_counted_never_comes_back() {
+    let breaker = closed(config());
+    run(&breaker, BAD, 0);
+    run(&breaker, GOOD, 0);
+    for _ in 0..1_000 {
+        breaker.command(Command::Reset, 0);
+        assert_eq!(window(&breaker, 0), Totals::default());
+    }
+}
+
+#[test]
+fn law_01_what_earlier_generations_counted_never_stands_in_the_way() {
+    let breaker = closed(config());
+    run(&breaker, GOOD, 0);
+    for _ in 0..1_000 {
+        breaker.command(Command::Reset, 0);
+        run(&breaker, BAD, 0);
+        assert_eq!(window(&breaker, 0), Totals { successes: 0, failures: 1 });
+    }
+    run(&breaker, GOOD, 0);
+    assert_eq!(window(&breaker, 0), Totals { successes: 1, failures: 1 });
+}
+
+#[test]
+fn law_01_a_late_success_is_late_after_any_number_of_generations() {
+    let breaker = closed(config());
+    let late = call(&breaker, 0);
+    for _ in 0..1_000 {
+        breaker.command(Command::Reset, 0);
+        changes_nothing(&breaker, 0, || assert_eq!(settle(&breaker, late, GOOD, 0), None));
+    }
+}
+
+#[test]
 fn law_02_a_neutral_result_is_none() {
     let breaker = closed(config());
     run(&breaker, BAD, 0);

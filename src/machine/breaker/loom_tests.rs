@@ -59,6 +59,21 @@ fn loom_two_racers_for_the_single_probe() {
 }
 
 #[test]
+fn loom_a_racer_who_comes_after_the_probe_has_failed_is_refused() {
+    loom::model(|| {
+        let breaker = Arc::new(open());
+        let admit = |breaker: &Breaker| breaker.admit(WAIT, LEASE);
+        let (late, failed) = race(&breaker, admit, |breaker| {
+            let (probe, _) = breaker.admit(WAIT, LEASE).ok()?;
+            breaker.settle(probe, BAD, None, WAIT)
+        });
+        assert!(late.is_ok() != failed.is_some());
+        let expected = if failed.is_some() { State::Open } else { State::HalfOpen };
+        assert_eq!(breaker.word().state, expected);
+    });
+}
+
+#[test]
 fn loom_two_failures_that_trip_together_announce_it_once() {
     loom::model(|| {
         let breaker = Arc::new(closed(2));
@@ -94,14 +109,15 @@ fn loom_a_late_success_counts_in_no_later_generation() {
             let tripped = run(breaker, BAD, 0)?;
             assert_eq!(tripped.to, State::Open);
             assert_eq!(run(breaker, GOOD, WAIT).map(|closed| closed.to), Some(State::Closed));
+            run(breaker, GOOD, WAIT);
             run(breaker, BAD, WAIT);
             Some(())
         });
         assert_eq!(told, None);
         let view = breaker.view(WAIT);
         assert_eq!(view.consecutive_failures, 1);
-        let successes = u64::from(tripped.is_none());
-        assert_eq!(view.window, Some(Totals { successes, failures: 1 + successes }));
+        let failures = if tripped.is_some() { 1 } else { 2 };
+        assert_eq!(view.window, Some(Totals { successes: 1, failures }));
     });
 }
 
@@ -189,6 +205,23 @@ fn loom_an_admission_racing_with_a_trip_is_counted_or_refused() {
             assert_eq!(breaker.settle(straggler, BAD, None, 0), None);
         }
         assert_eq!(breaker.view(0).retry_at, Some(WAIT));
+    });
+}
+
+#[test]
+fn loom_a_limited_trip_is_seen_whole_or_not_at_all() {
+    loom::model(|| {
+        let breaker = Arc::new(closed(1));
+        let limited = call(&breaker, 0);
+        let admit = |breaker: &Breaker| breaker.admit_last_resort(0, LEASE);
+        let (admitted, tripped) =
+            race(&breaker, admit, move |breaker| breaker.settle(limited, BAD, Some(Duration::from_secs(60)), 0));
+        let retry_at = tripped.and_then(|tripped| tripped.retry_at).expect("for a time");
+        assert_eq!(breaker.view(0).retry_at, Some(retry_at));
+        match admitted {
+            Ok((ticket, _)) => assert_eq!(ticket, Ticket::Counted { generation: 0 }),
+            Err(refusal) => assert_eq!(refusal, Refusal::Cooldown { retry_at }),
+        }
     });
 }
 

@@ -272,39 +272,26 @@ impl Breaker {
             }
             return None;
         }
-        let outcome = match ticket {
-            // Whatever else it brought, it was limited: the cooldown decides.
-            Ticket::Probe { .. } | Ticket::LastResort { .. } if until.is_some() && outcome == Outcome::Success => {
-                Outcome::Neutral
+        if let Ticket::Probe { id, .. } = ticket {
+            if !slow.probes.remove(id) {
+                return None;
             }
-            _ => outcome,
-        };
-        let transition = match ticket {
-            Ticket::Counted { .. } => self.settle_counted(&mut slow, word, outcome, now),
-            Ticket::Probe { id, .. } => {
-                if !slow.probes.remove(id) {
-                    return None;
-                }
-                self.place_at.store(slow.probes.place_at(self.config.probes), Ordering::Relaxed);
-                self.settle_probe(&mut slow, outcome, now)
-            }
-            Ticket::LastResort { .. } => self.settle_last_resort(&mut slow, outcome, now),
-            Ticket::Uncounted => None,
-        };
-        if until.is_none() {
-            return transition;
+            self.place_at.store(slow.probes.place_at(self.config.probes), Ordering::Relaxed);
         }
         self.lengthen_cooldown(until);
-        match self.word().state {
-            State::Open | State::ForcedOpen | State::Disabled => {
-                transition.map(|transition| Transition { retry_at: Some(self.retry_at()), ..transition })
-            }
-            // A limited probe has failed, and a closed breaker opens for as long as it was asked to.
-            State::Closed | State::HalfOpen => {
-                self.open_until.store(0, Ordering::Relaxed);
-                Some(self.enter(&mut slow, State::Open, Cause::Cooldown, now))
-            }
+        let transition = match (ticket, outcome) {
+            (Ticket::Counted { .. }, _) => self.settle_counted(&mut slow, word, outcome, now),
+            // Whatever else it brought, it was limited.
+            (_, Outcome::Success) if until.is_some() => None,
+            (Ticket::Probe { .. }, _) => self.settle_probe(&mut slow, outcome, now),
+            (Ticket::LastResort { .. }, _) => self.settle_last_resort(&mut slow, outcome, now),
+            (Ticket::Uncounted, _) => None,
+        };
+        if until.is_none() || self.word().state == State::Open {
+            return transition;
         }
+        // A limited probe has failed, and a closed breaker opens for as long as it was asked to.
+        Some(self.enter(&mut slow, State::Open, Cause::Cooldown, now))
     }
 
     fn settle_counted(&self, slow: &mut Slow, word: Word, outcome: Outcome, now: Nanos) -> Option<Transition> {
@@ -423,6 +410,9 @@ impl Breaker {
         self.recover(slow, now);
         let word = self.word();
         let generation = word.generation + 1;
+        if generation % TimeWindow::GENERATIONS == 0 {
+            self.windows.iter().for_each(TimeWindow::clear);
+        }
         slow.probes.clear();
         self.place_at.store(0, Ordering::Relaxed);
         slow.cause = Some(cause);
@@ -434,7 +424,6 @@ impl Breaker {
         if to == State::Closed {
             slow.tripped = false;
         }
-        self.run.begin(generation);
         self.word.store(Word { generation, shadow, state: to }.pack(), Ordering::Release);
         let retry_at = (to == State::Open).then(|| self.retry_at());
         Transition { from: word.state, to, cause, retry_at }

@@ -1,8 +1,8 @@
 //! Failures in a row: how many, since when, and whom they speak against.
 //!
 //! The count is one atomic, so that a success can end the run without a lock. Its upper half is the
-//! generation, so that a late success ends no run of a later one. The witnesses belong to failures,
-//! which hold the breaker's lock.
+//! generation, so that a late success ends no run of a later one, and a new generation begins without
+//! failures. The witnesses belong to failures, which hold the breaker's lock.
 
 use super::{Cause, Evidence};
 use crate::{
@@ -46,12 +46,6 @@ impl Run {
                 Err(current) => word = current,
             }
         }
-    }
-
-    /// A new generation begins without failures. A swap, as loom orders a plain store too loosely against a
-    /// success that is just ending the old run.
-    pub(crate) fn begin(&self, generation: u64) {
-        self.0.swap(begun(generation), Ordering::Relaxed);
     }
 
     pub(crate) fn length(&self, generation: u64) -> u32 {

@@ -1,0 +1,226 @@
+//! The breaker alone: readiness, refusals, keys, and calls that nobody waits for to the end.
+
+use futures::FutureExt;
+use std::{
+    io,
+    panic::AssertUnwindSafe,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{sleep, timeout};
+use tower::{Layer, Service, ServiceExt};
+use tower_failover::{
+    BreakerConfig, CircuitBreakerLayer, Command, Model, Models, Provider, State, Trip, Verdict, circuit_breaker::Error,
+    classify,
+};
+use tower_test::mock::{self, Handle};
+
+type Client = mock::Mock<&'static str, &'static str>;
+
+fn models(config: BreakerConfig) -> Models {
+    Models::builder()
+        .provider(Provider::new("nexa"))
+        .model(Model::new("sdxl", "nexa").breaker(config.clone()))
+        .model(Model::new("flux", "nexa").breaker(config))
+        .seed(1)
+        .build()
+        .expect("valid")
+}
+
+fn two_in_a_row() -> BreakerConfig {
+    BreakerConfig::default().trip([Trip::consecutive(2, Duration::ZERO)])
+}
+
+fn state(models: &Models, model: &str) -> State {
+    models.snapshot().model(model).expect("known").breaker.state
+}
+
+fn in_flight(models: &Models) -> u64 {
+    models.snapshot().models.iter().map(|model| model.in_flight).sum()
+}
+
+fn mock() -> (Client, Handle<&'static str, &'static str>) {
+    mock::pair()
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_open_it_and_the_answer_to_a_probe_closes_it() {
+    let models = models(two_in_a_row().close_after(1, 1));
+    let (client, mut upstream) = mock();
+    let mut client = CircuitBreakerLayer::new(models.clone(), "sdxl").expect("known").layer(client);
+    for _ in 0..2 {
+        let call = client.ready().await.expect("ready").call("a dashboard");
+        upstream.next_request().await.expect("asked").1.send_error("out of order");
+        assert!(matches!(call.await, Err(Error::Inner(_))));
+    }
+    assert_eq!(state(&models, "sdxl"), State::Open);
+    assert_eq!(state(&models, "flux"), State::Closed);
+
+    let refused = client.ready().await.expect("ready").call("a dashboard").await.unwrap_err();
+    let Error::Rejected(rejected) = refused else { panic!("{refused:?}") };
+    assert_eq!(rejected.model().name(), "sdxl");
+    let retry_in = rejected.retry_in().expect("known");
+    assert!((5..=10).contains(&retry_in.as_secs()), "{retry_in:?}");
+
+    sleep(retry_in).await;
+    let call = client.ready().await.expect("ready").call("a dashboard");
+    assert_eq!(state(&models, "sdxl"), State::HalfOpen);
+    upstream.next_request().await.expect("asked").1.send_response("a picture");
+    assert_eq!(call.await.expect("answered"), "a picture");
+    assert_eq!(state(&models, "sdxl"), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_11_an_open_breaker_answers_without_touching_the_inner_services_readiness() {
+    let models = models(two_in_a_row());
+    models.command("sdxl", Command::ForceOpen).expect("known");
+    for keyed in [false, true] {
+        let (client, mut upstream) = mock();
+        upstream.allow(0);
+        let refused = if keyed {
+            let layer = CircuitBreakerLayer::keyed(models.clone(), |_: &&str| "sdxl");
+            layer.layer(client).oneshot("a dashboard").await
+        } else {
+            let layer = CircuitBreakerLayer::new(models.clone(), "sdxl").expect("known");
+            layer.layer(client).oneshot("a dashboard").await
+        };
+        assert!(matches!(refused, Err(Error::Rejected(_))), "{refused:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_11_a_call_only_goes_to_an_instance_that_is_ready() {
+    let models = models(two_in_a_row());
+    let (client, mut upstream) = mock();
+    upstream.allow(0);
+    let layer = CircuitBreakerLayer::keyed(models.clone(), |model: &&'static str| model);
+    let mut call = Box::pin(layer.layer(client).oneshot("flux"));
+    assert!(poll(&mut call).is_pending());
+    assert_eq!(in_flight(&models), 0, "no permit before the service is ready");
+    upstream.allow(1);
+    assert!(poll(&mut call).is_pending());
+    assert_eq!(in_flight(&models), 1);
+    let (asked, answer) = upstream.next_request().await.expect("asked");
+    answer.send_response("a picture");
+    assert_eq!((asked, call.await.expect("answered")), ("flux", "a picture"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_of_a_closed_one_is_that_of_the_service_inside() {
+    let (client, mut upstream) = mock();
+    upstream.allow(0);
+    let mut client = CircuitBreakerLayer::new(models(two_in_a_row()), "sdxl").expect("known").layer(client);
+    assert!(client.ready().now_or_never().is_none());
+    upstream.allow(1);
+    assert!(client.ready().now_or_never().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_that_closes_between_readiness_and_call_never_calls_an_unready_service() {
+    let models = models(two_in_a_row());
+    let (client, mut upstream) = mock();
+    upstream.allow(0);
+    let mut client = CircuitBreakerLayer::new(models.clone(), "sdxl").expect("known").layer(client);
+    models.command("sdxl", Command::ForceOpen).expect("known");
+    client.ready().await.expect("an open breaker is ready");
+    models.command("sdxl", Command::Reset).expect("known");
+    let refused = client.call("a dashboard").await;
+    assert!(matches!(refused, Err(Error::Rejected(_))), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_name_is_an_error_and_nobody_is_asked() {
+    let models = models(two_in_a_row());
+    assert_eq!(CircuitBreakerLayer::new(models.clone(), "nope").unwrap_err().name(), "nope");
+    let (client, _upstream) = mock();
+    let layer = CircuitBreakerLayer::keyed(models, |model: &&'static str| model);
+    let error = layer.layer(client).oneshot("nope").await.unwrap_err();
+    assert_eq!(error.to_string(), "no model is called `nope`");
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_04_a_hang_opens_it_although_only_an_outer_timer_ends_the_calls() {
+    let models = models(BreakerConfig::default());
+    let (client, mut upstream) = mock();
+    upstream.allow(50);
+    let mut client = CircuitBreakerLayer::new(models.clone(), "sdxl").expect("known").layer(client);
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let call = client.ready().await.expect("ready").call("a dashboard");
+        held.push(upstream.next_request().await.expect("asked"));
+        timeout(Duration::from_secs(2), call).await.expect_err("nobody answers");
+    }
+    assert_eq!(state(&models, "sdxl"), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_02_a_dropped_call_is_neutral_and_gives_its_place_back() {
+    let models = models(two_in_a_row());
+    let (client, mut upstream) = mock();
+    let mut client = CircuitBreakerLayer::new(models.clone(), "sdxl").expect("known").layer(client);
+    for _ in 0..10 {
+        let call = client.ready().await.expect("ready").call("a dashboard");
+        let _held = upstream.next_request().await.expect("asked");
+        assert_eq!(in_flight(&models), 1);
+        timeout(Duration::from_millis(100), call).await.expect_err("nobody answers");
+        assert_eq!(in_flight(&models), 0);
+    }
+    let snapshot = models.snapshot();
+    assert_eq!(snapshot.model("sdxl").expect("known").breaker.consecutive_failures, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_02_a_panic_that_unwinds_through_a_call_or_a_poll_is_one_failure() {
+    for in_call in [true, false] {
+        let models = models(two_in_a_row());
+        let client = Panics { in_call };
+        let layer = CircuitBreakerLayer::new(models.clone(), "sdxl").expect("known");
+        for failures in 1..=2 {
+            let call = async { layer.layer(client.clone()).oneshot("a dashboard").await };
+            AssertUnwindSafe(call).catch_unwind().await.expect_err("it goes on unwinding");
+            let failed = models.snapshot().model("sdxl").expect("known").breaker.consecutive_failures;
+            assert!(failed == failures || state(&models, "sdxl") == State::Open, "{failed}");
+        }
+        assert_eq!(state(&models, "sdxl"), State::Open, "in call: {in_call}");
+        assert_eq!(in_flight(&models), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_classifier_says_what_counts() {
+    let models = models(two_in_a_row());
+    let (client, mut upstream) = mock();
+    let layer = CircuitBreakerLayer::new(models.clone(), "sdxl").expect("known");
+    let layer = layer.classify(classify(|_: Result<&&str, &tower::BoxError>| Verdict::callers_fault()));
+    let mut client = layer.layer(client);
+    for _ in 0..5 {
+        let call = client.ready().await.expect("ready").call("a dashboard");
+        upstream.next_request().await.expect("asked").1.send_error("no such size");
+        call.await.expect_err("the caller's fault");
+    }
+    assert_eq!(state(&models, "sdxl"), State::Closed);
+}
+
+#[derive(Clone)]
+struct Panics {
+    in_call: bool,
+}
+
+impl Service<&'static str> for Panics {
+    type Response = &'static str;
+    type Error = io::Error;
+    type Future = futures::future::BoxFuture<'static, Result<&'static str, io::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: &'static str) -> Self::Future {
+        assert!(!self.in_call, "in call");
+        async { panic!("in poll") }.boxed()
+    }
+}
+
+fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    future.poll_unpin(&mut Context::from_waker(futures::task::noop_waker_ref()))
+}

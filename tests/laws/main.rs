@@ -1,0 +1,15 @@
+//! The laws of `DESIGN.md`, tried on the engine through the public API: paused time, seeded jitter, no sockets.
+
+mod clients;
+mod config;
+mod cooldowns;
+mod deadlines;
+mod fallback;
+mod logs;
+mod outage;
+mod permits;
+mod providers;
+mod random;
+mod requests;
+mod script;
+mod world;
