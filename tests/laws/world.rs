@@ -7,7 +7,7 @@ use tower::{Service, ServiceExt};
 use tower_failover::{
     Attempts, BreakerConfig, BreakerSnapshot, ByProvider, Charge, ClassifyFn, Command, Cooldown, Error, Executed,
     Failover, FailoverBuilder, FailoverLayer, Fate, Model, ModelSnapshot, Models, Next, Plan, Provider,
-    ProviderSnapshot, Resend, Served, Skip, State, Tried, Trip, Verdict, Vouches, WithServed, classify,
+    ProviderSnapshot, Resend, Served, Skip, State, Tried, Trip, Verdict, Vouches, Why, WithServed, classify,
 };
 
 /// A request: its number, and what it asks for itself.
@@ -74,7 +74,7 @@ pub(crate) fn judge(result: Result<&u16, &Fault>) -> Verdict {
         Ok(602) => but(failed(), |verdict| verdict.executed = Executed::Maybe),
         Ok(603) => but(failed(), |verdict| verdict.executed = Executed::No),
         Ok(_) => fault(),
-        Err(Fault::Reset) => failed(),
+        Err(Fault::Reset) => failed().because(Why::Broken("reset".into())),
         Err(Fault::Connect) => Verdict::provider_failed(),
         Err(Fault::Local | Fault::Unready) => but(fault(), |verdict| verdict.next = Next::TryNext),
     }
@@ -205,10 +205,7 @@ impl World {
         self.begin_with(Req::default())
     }
 
-    pub(crate) fn begin_with(
-        &self,
-        request: impl Into<Req>,
-    ) -> std::pin::Pin<Box<<Engine as Service<Req>>::Future>> {
+    pub(crate) fn begin_with(&self, request: impl Into<Req>) -> std::pin::Pin<Box<<Engine as Service<Req>>::Future>> {
         Box::pin(self.engine.clone().call(request.into()))
     }
 

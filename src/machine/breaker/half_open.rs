@@ -46,15 +46,21 @@ impl Probes {
         self.in_flight.iter().map(|probe| probe.lease_ends).min().unwrap_or(0)
     }
 
-    /// Counts a good probe and says how many there have been.
-    pub(crate) fn succeeded(&mut self) -> u32 {
+    pub(crate) fn succeeded(&mut self) {
         self.successes += 1;
+    }
+
+    pub(crate) fn failed(&mut self) {
+        self.failures += 1;
+    }
+
+    /// Good probes so far.
+    pub(crate) fn successes(&self) -> u32 {
         self.successes
     }
 
-    /// Counts a failed probe and says how many there have been.
-    pub(crate) fn failed(&mut self) -> u32 {
-        self.failures += 1;
+    /// Failed probes so far.
+    pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 

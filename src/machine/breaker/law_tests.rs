@@ -556,6 +556,22 @@ fn law_17_a_cooldown_admits_one_probe_first_and_one_good_probe_closes() {
 }
 
 #[test]
+fn law_17_one_probe_goes_first_however_many_are_allowed() {
+    let breaker = closed(config().probes(3).close_after(3, 3));
+    (0..3).for_each(|_| _ = run(&breaker, BAD, 0));
+    breaker.cool_down(secs(20), 0);
+    let first = call(&breaker, at_secs(22));
+    assert!(matches!(admit(&breaker, at_secs(22)), Err(Refusal::ProbesTaken { .. })));
+    assert!(breaker.peek(at_secs(22)).is_err());
+    assert_eq!(settle(&breaker, first, GOOD, at_secs(22)), None);
+    for _ in 0..3 {
+        breaker.peek(at_secs(22)).expect("a place");
+        call(&breaker, at_secs(22));
+    }
+    assert!(admit(&breaker, at_secs(22)).is_err());
+}
+
+#[test]
 fn law_17_a_cooldown_within_an_outage_asks_for_as_many_good_probes_as_the_outage() {
     let (breaker, probe) = half_open(config());
     let ends = breaker.settle(probe, Outcome::Neutral, Some(secs(10)), WAIT).and_then(|opened| opened.retry_at);

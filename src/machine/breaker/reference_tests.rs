@@ -47,6 +47,7 @@ struct Model {
     /// The probes that are out and the ends of their leases.
     probes: Vec<(Ticket, Nanos)>,
     probes_ever: u64,
+    after_cooldown: bool,
     open_until: Nanos,
     cooldown_until: Nanos,
     openings: u32,
@@ -67,6 +68,7 @@ impl Model {
             results: Vec::new(),
             probes: Vec::new(),
             probes_ever: 0,
+            after_cooldown: false,
             open_until: 0,
             cooldown_until: 0,
             openings: 0,
@@ -84,9 +86,15 @@ impl Model {
             State::Open if self.cooldown_until > now => Some(Refusal::Cooldown { retry_at: self.retry_at() }),
             State::Open if self.open_until > now => Some(Refusal::Open { retry_at: self.open_until }),
             State::Open => None,
-            State::HalfOpen if leases().count() < self.config.probes as usize => None,
+            State::HalfOpen if leases().count() < self.places() => None,
             State::HalfOpen => leases().min().map(|retry_at| Refusal::ProbesTaken { retry_at }),
         }
+    }
+
+    /// After a cooldown one probe goes first, and the others once it has succeeded.
+    fn places(&self) -> usize {
+        let good = self.results.iter().any(|(_, outcome)| *outcome == Outcome::Success);
+        if self.after_cooldown && !good { 1 } else { self.config.probes as usize }
     }
 
     fn peek(&self, now: Nanos) -> Result<(), Refusal> {
@@ -296,6 +304,7 @@ impl Model {
         self.cause = Some(cause);
         self.results.clear();
         self.probes.clear();
+        self.after_cooldown = to == State::HalfOpen && self.cooldown_until != 0;
         if to != State::Open {
             (self.open_until, self.cooldown_until) = (0, 0);
         }

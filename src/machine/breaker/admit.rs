@@ -1,0 +1,119 @@
+//! Letting calls through, or not.
+
+use super::{Breaker, Cause, Refusal, Slow, State, Ticket, Transition, word::Word};
+use crate::{
+    machine::Nanos,
+    sync::{Ordering, lock},
+};
+use std::time::Duration;
+
+/// A ticket, with what changed on the way; or why there is none.
+pub(crate) type Admission = Result<(Ticket, Option<Transition>), Refusal>;
+
+impl Breaker {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.word().state == State::Closed
+    }
+
+    /// Whether a call would be admitted now. Changes nothing.
+    pub(crate) fn peek(&self, now: Nanos) -> Result<(), Refusal> {
+        let word = self.word();
+        if word.shadow {
+            return Ok(());
+        }
+        match word.state {
+            State::Closed | State::Disabled => Ok(()),
+            State::ForcedOpen => Err(Refusal::ForcedOpen),
+            State::Open => self.waiting(now).map_or(Ok(()), Err),
+            State::HalfOpen => match self.place_at.load(Ordering::Relaxed) {
+                at if at > now => Err(Refusal::ProbesTaken { retry_at: at }),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Admits a call or refuses it. A probe that has not been settled when its lease ends loses its place.
+    pub(crate) fn admit(&self, now: Nanos, lease: Duration) -> Admission {
+        let word = self.word();
+        match word.state {
+            State::Closed => Ok((Ticket::Counted { generation: word.generation }, None)),
+            State::Disabled => Ok((Ticket::Uncounted, None)),
+            State::ForcedOpen => Err(Refusal::ForcedOpen),
+            State::Open => match self.waiting(now) {
+                Some(refusal) => self.refuse(word, refusal),
+                None => self.admit_probe(now, lease),
+            },
+            State::HalfOpen => self.admit_probe(now, lease),
+        }
+    }
+
+    /// Admits a call although the open wait has not elapsed, as nobody else can be asked. Cooldowns and
+    /// forced states hold all the same.
+    pub(crate) fn admit_last_resort(&self, now: Nanos, lease: Duration) -> Admission {
+        let word = self.word();
+        match self.waiting(now) {
+            Some(Refusal::Open { .. }) if word.state == State::Open => {
+                Ok((Ticket::LastResort { generation: word.generation }, None))
+            }
+            _ => self.admit(now, lease),
+        }
+    }
+
+    /// Whether [`admit_last_resort`](Self::admit_last_resort) would admit a call now. Changes nothing.
+    pub(crate) fn peek_last_resort(&self, now: Nanos) -> bool {
+        matches!(self.peek(now), Ok(()) | Err(Refusal::Open { .. }))
+    }
+
+    fn admit_probe(&self, now: Nanos, lease: Duration) -> Admission {
+        let mut slow = lock(&self.slow);
+        let mut word = self.word();
+        let mut transition = None;
+        match word.state {
+            State::Closed => return Ok((Ticket::Counted { generation: word.generation }, None)),
+            State::Disabled => return Ok((Ticket::Uncounted, None)),
+            State::ForcedOpen => return Err(Refusal::ForcedOpen),
+            State::Open => {
+                if let Some(refusal) = self.waiting(now) {
+                    return self.refuse(word, refusal);
+                }
+                transition = Some(self.enter(&mut slow, State::HalfOpen, Cause::WaitElapsed, now));
+                word = self.word();
+            }
+            State::HalfOpen => {}
+        }
+        let places = self.places(&slow);
+        let admitted = slow.probes.admit(now, lease, places);
+        self.publish_places(&slow);
+        match admitted {
+            Ok(id) => Ok((Ticket::Probe { generation: word.generation, id }, transition)),
+            Err(retry_at) => self.refuse(word, Refusal::ProbesTaken { retry_at }),
+        }
+    }
+
+    /// How many probes may be under way: after a cooldown a single one, until it has succeeded.
+    fn places(&self, slow: &Slow) -> u32 {
+        if slow.after_cooldown && slow.probes.successes() == 0 { 1 } else { self.config.probes }
+    }
+
+    pub(super) fn publish_places(&self, slow: &Slow) {
+        self.place_at.store(slow.probes.place_at(self.places(slow)), Ordering::Relaxed);
+    }
+
+    fn refuse(&self, word: Word, refusal: Refusal) -> Admission {
+        if !word.shadow {
+            return Err(refusal);
+        }
+        self.shadowed.fetch_add(1, Ordering::Relaxed);
+        Ok((Ticket::Uncounted, None))
+    }
+
+    /// What an open breaker still waits for. What has elapsed exactly has elapsed.
+    pub(super) fn waiting(&self, now: Nanos) -> Option<Refusal> {
+        let open = self.open_until.load(Ordering::Relaxed);
+        let cooldown = self.cooldown_until.load(Ordering::Relaxed);
+        if cooldown > now {
+            return Some(Refusal::Cooldown { retry_at: open.max(cooldown) });
+        }
+        (open > now).then_some(Refusal::Open { retry_at: open })
+    }
+}

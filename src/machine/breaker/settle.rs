@@ -1,0 +1,153 @@
+//! What results do.
+
+use super::{Breaker, Cause, Outcome, Refusal, Slow, State, Ticket, Transition, Trip, cooldown_end, word::Word};
+use crate::{
+    machine::Nanos,
+    sync::{Ordering, lock},
+};
+use std::time::Duration;
+
+impl Breaker {
+    /// Settles a call. Each ticket is settled once, which its owner sees to.
+    pub(crate) fn settle(
+        &self,
+        ticket: Ticket,
+        outcome: Outcome,
+        cooldown: Option<Duration>,
+        now: Nanos,
+    ) -> Option<Transition> {
+        match (ticket, outcome, cooldown) {
+            (Ticket::Uncounted, ..) | (Ticket::Counted { .. }, Outcome::Neutral, None) => None,
+            (Ticket::Counted { generation }, Outcome::Success, None) => {
+                if self.word().generation == generation {
+                    self.run.reset(generation);
+                    for window in &self.windows {
+                        window.record(generation, now, true);
+                    }
+                }
+                None
+            }
+            _ => self.settle_locked(ticket, outcome, cooldown, now),
+        }
+    }
+
+    fn settle_locked(
+        &self,
+        ticket: Ticket,
+        outcome: Outcome,
+        cooldown: Option<Duration>,
+        now: Nanos,
+    ) -> Option<Transition> {
+        let mut slow = lock(&self.slow);
+        let word = self.word();
+        let (Ticket::Counted { generation } | Ticket::Probe { generation, .. } | Ticket::LastResort { generation }) =
+            ticket
+        else {
+            return None;
+        };
+        let until = cooldown.map(|wait| cooldown_end(&mut slow.rng, now, wait));
+        if generation != word.generation {
+            // A late result changes nothing. What its upstream asks for may lengthen a cooldown that is in force.
+            if self.cooldown_until.load(Ordering::Relaxed) > now {
+                self.lengthen_cooldown(until);
+            }
+            return None;
+        }
+        if let Ticket::Probe { id, .. } = ticket {
+            if !slow.probes.remove(id) {
+                return None;
+            }
+            self.publish_places(&slow);
+        }
+        self.lengthen_cooldown(until);
+        let transition = match (ticket, outcome) {
+            (Ticket::Counted { .. }, _) => self.settle_counted(&mut slow, word, outcome, now),
+            // Whatever else it brought, it was limited.
+            (_, Outcome::Success) if until.is_some() => None,
+            (Ticket::Probe { .. }, _) => self.settle_probe(&mut slow, outcome, now),
+            (Ticket::LastResort { .. }, _) => self.settle_last_resort(&mut slow, outcome, now),
+            (Ticket::Uncounted, _) => None,
+        };
+        if until.is_none() || self.word().state == State::Open {
+            return transition;
+        }
+        // A limited probe has failed, and a closed breaker opens for as long as it was asked to.
+        Some(self.enter(&mut slow, State::Open, Cause::Cooldown, now))
+    }
+
+    fn settle_counted(&self, slow: &mut Slow, word: Word, outcome: Outcome, now: Nanos) -> Option<Transition> {
+        match outcome {
+            Outcome::Neutral => None,
+            Outcome::Success => {
+                self.run.reset(word.generation);
+                for window in &self.windows {
+                    window.record(word.generation, now, true);
+                }
+                None
+            }
+            Outcome::Failure(evidence) => {
+                let length = self.run.extend(word.generation);
+                slow.witnesses.hear(length, evidence, now);
+                for window in &self.windows {
+                    window.record(word.generation, now, false);
+                }
+                let cause = self.broken_rule(slow, word.generation, length, now)?;
+                Some(self.open(slow, cause, now))
+            }
+        }
+    }
+
+    fn settle_probe(&self, slow: &mut Slow, outcome: Outcome, now: Nanos) -> Option<Transition> {
+        match outcome {
+            Outcome::Neutral => return None,
+            Outcome::Success => slow.probes.succeeded(),
+            Outcome::Failure(_) => slow.probes.failed(),
+        }
+        let (successes, probes) = self.asked_of_probes(slow);
+        if slow.probes.successes() >= successes {
+            return Some(self.enter(slow, State::Closed, Cause::ProbesSucceeded, now));
+        }
+        if slow.probes.failures() > probes - successes {
+            return Some(self.open(slow, Cause::ProbesFailed, now));
+        }
+        self.publish_places(slow);
+        None
+    }
+
+    /// Only a success says anything: a failure is no news, and must not lengthen the wait.
+    fn settle_last_resort(&self, slow: &mut Slow, outcome: Outcome, now: Nanos) -> Option<Transition> {
+        if outcome != Outcome::Success || matches!(self.waiting(now), Some(Refusal::Cooldown { .. })) {
+            return None;
+        }
+        let (successes, _) = self.asked_of_probes(slow);
+        if successes <= 1 {
+            return Some(self.enter(slow, State::Closed, Cause::LastResort, now));
+        }
+        let transition = self.enter(slow, State::HalfOpen, Cause::LastResort, now);
+        slow.probes.succeeded();
+        Some(transition)
+    }
+
+    /// How many successes among how many probes close: one of one after a mere cooldown.
+    fn asked_of_probes(&self, slow: &Slow) -> (u32, u32) {
+        if slow.tripped { (self.config.successes_to_close, self.config.probes_to_judge) } else { (1, 1) }
+    }
+
+    /// The first rule that holds, if any.
+    fn broken_rule(&self, slow: &Slow, generation: u64, run: u32, now: Nanos) -> Option<Cause> {
+        let mut windows = self.windows.iter();
+        let witnesses = &slow.witnesses;
+        self.config.trip.iter().find_map(|rule| match *rule {
+            Trip::Consecutive { failures, spanning } if witnesses.agree(self.members) => {
+                witnesses.breaks(run, failures, spanning, now)
+            }
+            Trip::Consecutive { .. } => None,
+            Trip::FailureRate { rate, minimum_calls, .. } => {
+                let totals = windows.next()?.totals(generation, now);
+                let calls = totals.calls();
+                let holds = calls >= u64::from(minimum_calls) && totals.failures as f64 / calls as f64 >= rate;
+                holds.then_some(Cause::FailureRate { failures: totals.failures, calls })
+            }
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! Law 8: log lines, classifiers and aims may call any command, and break nothing.
+
+use crate::{
+    script::{Act, Fault, scripted_panic},
+    world::{Req, World, answer, judge, secs, setup, trips_after, world},
+};
+use futures::FutureExt;
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
+};
+use tower::ServiceExt;
+use tower_failover::{Command, FailoverLayer, Model, Models, State, WithServed, aim, classify};
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+const COMMANDS: [Command; 4] = [Command::ForceOpen, Command::Disable, Command::Shadow, Command::Reset];
+
+fn command_everything(models: &Models) {
+    for command in COMMANDS {
+        models.command("a1", command).unwrap();
+        models.command_provider("a", command).unwrap();
+    }
+    models.cool_down("a1", secs(5)).unwrap();
+    models.cool_down_provider("a", secs(5)).unwrap();
+    models.command("a1", Command::Reset).unwrap();
+    models.command_provider("a", Command::Reset).unwrap();
+    assert_eq!(models.snapshot().models.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_08_a_classifier_may_call_any_command() {
+    let world = world("a1@a b1@b");
+    world.script.play("a1", [503]);
+    let models = world.models.clone();
+    let classify = classify(move |result: Result<&u16, &Fault>| {
+        command_everything(&models);
+        judge(result)
+    });
+    let layer = FailoverLayer::builder(world.models.clone()).classify(classify).finish(WithServed).build().unwrap();
+    let engine = layer.by_provider(|provider| world.script.client(provider.name()));
+    assert_eq!(engine.oneshot(Req::default()).await.unwrap().0, 200);
+    // The resets began another generation, to which the failure says nothing.
+    assert_eq!((world.in_flight(), world.failures("a1"), world.failures("b1")), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_08_an_aim_may_call_any_command() {
+    let world = world("a1@a b1@b");
+    let models = world.models.clone();
+    let aim = aim(move |_: &Model, request: Req| {
+        command_everything(&models);
+        Ok(request)
+    });
+    let service = tower::service_fn(|_: Req| async { Err::<(), _>(Fault::Reset) });
+    let layer = FailoverLayer::builder(world.models.clone()).aim(aim).build().unwrap();
+    let error = tower::Layer::layer(&layer, service).oneshot(Req::default()).await.unwrap_err();
+    assert_eq!((error.served().unwrap().attempts(), world.in_flight(), world.failures("a1")), (2, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_08_commands_do_what_they_say_in_every_state() {
+    let world = setup("a1@a").breakers(trips_after(1)).build();
+    world.trip("a1").await;
+    for (command, state) in [
+        (Command::ForceOpen, State::ForcedOpen),
+        (Command::Disable, State::Disabled),
+        (Command::Shadow, State::Closed),
+        (Command::ForceOpen, State::ForcedOpen),
+        (Command::Reset, State::Closed),
+    ] {
+        world.command("a1", command);
+        assert_eq!(world.state("a1"), state, "{command}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_08_a_reset_while_closed_clears_the_counts() {
+    let world = setup("a1@a").breakers(trips_after(2)).provider_breakers(trips_after(2)).build();
+    for _ in 0..3 {
+        world.script.play("a1", [503]);
+        answer(world.ask().await);
+        assert_eq!((world.failures("a1"), world.failures("@a")), (1, 1));
+        world.command("a1", Command::Reset);
+        world.command("@a", Command::Reset);
+        assert_eq!((world.failures("a1"), world.failures("@a")), (0, 0));
+    }
+    assert_eq!((world.state("a1"), world.state("@a")), (State::Closed, State::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_08_a_disabled_breaker_admits_and_counts_nothing() {
+    let world = setup("a1@a").breakers(trips_after(1)).build();
+    world.command("a1", Command::Disable);
+    world.script.play("a1", [503]);
+    for _ in 0..5 {
+        answer(world.ask().await);
+    }
+    world.command("a1", Command::Reset);
+    assert_eq!((world.script.calls_of("a1"), world.failures("a1")), (5, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_08_a_shadow_refuses_nothing() {
+    let world = setup("a1@a b1@b").breakers(trips_after(1)).build();
+    world.command("a1", Command::Shadow);
+    world.script.play("a1", [400, 503, 400]);
+    for _ in 0..3 {
+        answer(world.ask().await);
+    }
+    let breaker = world.breaker("a1");
+    assert_eq!((breaker.state, breaker.shadow, breaker.shadowed), (State::Open, true, 1));
+    assert_eq!(world.script.calls_of("a1"), 3);
+}
+
+/// Hears each log line of the crate.
+struct Listener<F>(F);
+
+impl<S: tracing::Subscriber, F: Fn(&str) + 'static> Layer<S> for Listener<F> {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        struct Message(String);
+        impl tracing::field::Visit for Message {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+        if event.metadata().target().starts_with("tower_failover") {
+            let mut message = Message(String::new());
+            event.record(&mut message);
+            (self.0)(&message.0);
+        }
+    }
+}
+
+fn listen(listener: impl Fn(&str) + Send + Sync + 'static) -> DefaultGuard {
+    tracing::subscriber::set_default(tracing_subscriber::registry().with(Listener(listener)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_08_each_change_of_state_and_each_failed_attempt_is_told_once() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let heard = lines.clone();
+    let _guard = listen(move |line| heard.lock().unwrap().push(line.to_owned()));
+    let world = setup("a1@a b1@b").breakers(trips_after(1)).build();
+    world.script.play("a1", [503]);
+    answer(world.ask().await);
+    answer(world.ask().await);
+    world.command("a1", Command::Reset);
+    assert_eq!(
+        *lines.lock().unwrap(),
+        [
+            "breaker of model `a1`: closed to open",
+            "model `a1` failed: answered; next: b1",
+            "breaker of model `a1`: open to closed",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_08_a_listener_may_call_any_command() {
+    let world = setup("a1@a b1@b").breakers(trips_after(1)).build();
+    let models = world.models.clone();
+    let _guard = listen(move |_| command_everything(&models));
+    world.script.play("a1", [503]);
+    answer(world.ask().await);
+    assert_eq!((world.state("a1"), world.in_flight()), (State::Closed, 0));
+}
+
+async fn ask_and_catch(world: &World) {
+    let _ = AssertUnwindSafe(world.ask()).catch_unwind().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_08_a_listener_that_panics_loses_no_probe() {
+    for provider in [false, true] {
+        let world = setup("a1@a").breakers(trips_after(1)).provider_breakers(trips_after(1)).build();
+        if provider {
+            world.script.play("a1", [Act::from(Fault::Connect), Act::from(200)]);
+        } else {
+            world.command("@a", Command::Disable);
+            world.script.play("a1", [503, 200]);
+        }
+        let _ = world.ask().await;
+        tokio::time::advance(secs(10)).await;
+        {
+            let _guard = listen(|_| scripted_panic());
+            ask_and_catch(&world).await;
+        }
+        assert_eq!((world.breaker("a1").probes, world.breaker("@a").probes), (0, 0), "provider: {provider}");
+        assert_eq!(world.in_flight(), 0);
+        assert_eq!(answer(world.ask().await).0, 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_08_a_listener_that_panics_leaves_no_breaker_half_settled() {
+    // The failure opens both breakers; the first one's line must not cost the second its failure.
+    let world = setup("a1@a").breakers(trips_after(1)).provider_breakers(trips_after(1)).build();
+    world.script.play("a1", [503]);
+    {
+        let _guard = listen(|_| scripted_panic());
+        ask_and_catch(&world).await;
+    }
+    assert_eq!((world.state("a1"), world.state("@a"), world.in_flight()), (State::Open, State::Open, 0));
+}

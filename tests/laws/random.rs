@@ -1,0 +1,358 @@
+//! Law 14 and what goes with it, over random worlds: whatever the models do, what `Served` says is what happened.
+
+use crate::{
+    script::{Act, Fault, Readiness},
+    world::{Req, Setup, World, attempts, fates, ms, secs, setup, tried, trips_after},
+};
+use futures::{FutureExt, future::join_all};
+use proptest::prelude::*;
+use std::{collections::HashSet, panic::AssertUnwindSafe, time::Duration};
+use tokio::time::{Instant, advance, sleep, timeout};
+use tower::{Service, ServiceExt};
+use tower_failover::{
+    AllFailed, BreakerConfig, Budget, Charge, Error, Executed, Fate, Next, Plan, Replay, Served, Skip,
+};
+
+/// What a random world is made of.
+#[derive(Debug, Clone)]
+struct Chance {
+    providers: Vec<usize>,
+    acts: Vec<Vec<Act>>,
+    readiness: Vec<Readiness>,
+    costs: Vec<u32>,
+    trips: u32,
+    tokens: u32,
+    max_attempts: u32,
+    attempt_timeout: Duration,
+    deadline: Duration,
+    replay: Replay,
+    all_failed: AllFailed,
+    requests: Vec<Wish>,
+}
+
+/// One request: when it comes, how long its caller waits, and its plan.
+#[derive(Debug, Clone)]
+struct Wish {
+    after: Duration,
+    patience: Option<Duration>,
+    first: Option<usize>,
+    fallback: bool,
+    max_cost: Option<u32>,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let wait = prop_oneof![Just(ms(0)), Just(ms(0)), (1_u64..400).prop_map(|n| ms(n * 10))];
+    let status = prop::sample::select(vec![
+        200_u16, 200, 200, 400, 401, 402, 404, 429, 500, 500, 503, 503, 601, 602, 603, 204, 205,
+    ]);
+    let fault = prop::sample::select(vec![Fault::Reset, Fault::Connect, Fault::Local]);
+    prop_oneof![
+        8 => (status, wait.clone()).prop_map(|(status, wait)| Act::Answer(status, wait)),
+        3 => (fault, wait).prop_map(|(fault, wait)| Act::Fail(fault, wait)),
+        1 => Just(Act::Hang),
+        1 => Just(Act::PanicInCall),
+        1 => Just(Act::PanicInPoll),
+    ]
+}
+
+fn readiness() -> impl Strategy<Value = Readiness> {
+    prop_oneof![
+        6 => Just(Readiness::Now),
+        2 => (1_u64..300).prop_map(|n| Readiness::After(ms(n * 10))),
+        1 => Just(Readiness::Never),
+        1 => Just(Readiness::Fails),
+    ]
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let after = prop_oneof![Just(ms(0)), (0_u64..500).prop_map(|n| ms(n * 30))];
+    let patience = prop::option::weighted(0.2, (0_u64..600).prop_map(|n| ms(n * 10)));
+    (
+        after,
+        patience,
+        prop::option::weighted(0.3, 0_usize..6),
+        prop::bool::weighted(0.9),
+        prop::option::weighted(0.2, 0_u32..8),
+    )
+        .prop_map(|(after, patience, first, fallback, max_cost)| Wish {
+            after,
+            patience,
+            first,
+            fallback,
+            max_cost,
+        })
+}
+
+fn chance() -> impl Strategy<Value = Chance> {
+    (1_usize..=6).prop_flat_map(|models| {
+        let world = (
+            prop::collection::vec(0_usize..3, models),
+            prop::collection::vec(prop::collection::vec(act(), 1..5), models),
+            prop::collection::vec(readiness(), 3),
+            prop::collection::vec(0_u32..4, models),
+            1_u32..4,
+            0_u32..3,
+        );
+        let settings = (
+            1_u32..6,
+            (1_u64..800).prop_map(|n| ms(n * 10)),
+            (1_u64..1_500).prop_map(|n| ms(n * 10)),
+            prop::sample::select(vec![Replay::Maybe, Replay::Maybe, Replay::NotExecuted]),
+            prop::sample::select(vec![AllFailed::LastResponse, AllFailed::LastResponse, AllFailed::Error]),
+            prop::collection::vec(wish(), 1..9),
+        );
+        (world, settings).prop_map(|(world, settings)| {
+            let (providers, acts, readiness, costs, trips, tokens) = world;
+            let (max_attempts, attempt_timeout, deadline, replay, all_failed, requests) = settings;
+            Chance {
+                providers,
+                acts,
+                readiness,
+                costs,
+                trips,
+                tokens,
+                max_attempts,
+                attempt_timeout,
+                deadline,
+                replay,
+                all_failed,
+                requests,
+            }
+        })
+    })
+}
+
+const PROVIDERS: [&str; 3] = ["a", "b", "c"];
+
+impl Chance {
+    fn model(&self, index: usize) -> String {
+        format!("m{index}")
+    }
+
+    fn world(&self) -> World {
+        let names: Vec<String> =
+            (0..self.providers.len()).map(|i| format!("{}@{}", self.model(i), PROVIDERS[self.providers[i]])).collect();
+        let (costs, chance) = (self.costs.clone(), self.clone());
+        let breaker: BreakerConfig = trips_after(self.trips);
+        let budget = Budget::default().burst(f64::from(self.tokens)).per_second(0.1);
+        let described: Setup = setup(&names.join(" "))
+            .breakers(breaker.clone())
+            .provider_breakers(breaker)
+            .providers(|provider| provider.budget(budget.clone()))
+            .models(|model| {
+                let index: usize = model.name()[1..].parse().expect("a number");
+                model.cost(f64::from(costs[index]))
+            })
+            .layer(move |layer| {
+                layer
+                    .max_attempts(chance.max_attempts)
+                    .attempt_timeout(chance.attempt_timeout)
+                    .deadline(chance.deadline)
+                    .replay(chance.replay)
+                    .all_failed(chance.all_failed)
+            });
+        let world = described.build();
+        for (index, acts) in self.acts.iter().enumerate() {
+            world.script.play(&self.model(index), acts.clone());
+        }
+        for (provider, readiness) in PROVIDERS.iter().zip(&self.readiness) {
+            world.script.ready(provider, *readiness);
+        }
+        world
+    }
+
+    /// The models that a request may be sent to, in order.
+    fn order(&self, wish: &Wish) -> Vec<String> {
+        let mut order: Vec<usize> = (0..self.providers.len()).collect();
+        if let Some(first) = wish.first.filter(|first| *first < order.len()) {
+            order.retain(|index| *index != first);
+            order.insert(0, first);
+        }
+        order.truncate(if wish.fallback { usize::MAX } else { 1 });
+        order.into_iter().map(|index| self.model(index)).collect()
+    }
+
+    fn request(&self, number: u32, wish: &Wish) -> Req {
+        let mut plan = Plan::new();
+        if let Some(first) = wish.first.filter(|first| *first < self.providers.len()) {
+            plan = plan.first(self.model(first));
+        }
+        if !wish.fallback {
+            plan = plan.no_fallback();
+        }
+        if let Some(cost) = wish.max_cost {
+            plan = plan.max_cost(f64::from(cost));
+        }
+        Req { number, plan: Some(plan) }
+    }
+
+    fn provider(&self, model: &str) -> usize {
+        self.providers[model[1..].parse::<usize>().expect("a number")]
+    }
+
+    /// The caller's order, but that a provider in trouble comes after all others.
+    fn deferred(&self, order: &[String], served: &Served) -> Vec<String> {
+        let trouble_of = |model: &str| {
+            served.candidates().any(|candidate| {
+                let Fate::Tried(tried) = candidate.fate else { return false };
+                candidate.model.name() == model
+                    && (matches!(tried.charge, Charge::Provider | Charge::Credential) || is_no_answer(&tried.why))
+            })
+        };
+        let mut troubled = HashSet::new();
+        let (mut now, mut later) = (Vec::new(), Vec::new());
+        for model in order {
+            if troubled.contains(&self.provider(model)) {
+                later.push(model.clone());
+                continue;
+            }
+            if trouble_of(model) {
+                troubled.insert(self.provider(model));
+            }
+            now.push(model.clone());
+        }
+        now.extend(later);
+        now
+    }
+
+    fn check(&self, world: &World, number: u32, wish: &Wish, outcome: crate::world::Outcome, took: Duration) {
+        let (status, served) = match &outcome {
+            Ok((status, served)) => (Some(*status), served),
+            Err(error) => (None, error.served().expect("an error that tells")),
+        };
+        let context = || format!("{outcome:?}");
+
+        // Law 14: called exactly as often as `Served` reports, in that order; never more than the maximum.
+        let calls: Vec<_> = world.script.calls().into_iter().filter(|call| call.request == number).collect();
+        let called: Vec<String> = calls.iter().map(|call| call.model.clone()).collect();
+        assert_eq!(called, tried(served), "{}", context());
+        assert_eq!(served.attempts(), called.len());
+        assert!(called.len() <= self.max_attempts as usize, "{}", context());
+        assert!(calls.iter().all(|call| call.beside == 0), "one at a time: {}", context());
+
+        // Each candidate once, of those that it may be sent to.
+        let names: Vec<String> = fates(served).into_iter().map(|(name, _)| name).collect();
+        let order = self.order(wish);
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "{}", context());
+        assert!(names.iter().all(|name| order.contains(name)), "{}", context());
+
+        // In the caller's order, but for law 21.
+        let tried = attempts(served);
+        if tried.iter().all(|tried| !tried.last_resort) {
+            assert_eq!(names, self.deferred(&order, served)[..names.len()], "{}", context());
+        } else {
+            assert!(tried.iter().all(|tried| tried.last_resort), "{}", context());
+            assert_eq!(names.len(), order.len(), "{}", context());
+        }
+
+        // Law 15.
+        assert!(took <= self.deadline + ms(2), "{took:?}: {}", context());
+        assert!(served.elapsed().abs_diff(took) <= ms(2), "{took:?}: {}", context());
+        assert!(tried.iter().all(|tried| tried.took <= self.attempt_timeout + ms(2)), "{}", context());
+
+        // Law 18.
+        let cost = |executed| -> f64 {
+            let costs = served.candidates().filter_map(|candidate| match candidate.fate {
+                Fate::Tried(tried) if tried.executed == executed => Some(candidate.model.get_cost()),
+                _ => None,
+            });
+            costs.sum::<f64>() + 0.0
+        };
+        assert_eq!((served.cost(), served.cost_at_risk()), (cost(Executed::Yes), cost(Executed::Maybe)));
+        if let Some(most) = wish.max_cost {
+            assert!(served.cost() + served.cost_at_risk() <= f64::from(most), "{}", context());
+        }
+        if self.replay == Replay::NotExecuted {
+            let before_the_last = &tried[..tried.len().saturating_sub(1)];
+            assert!(before_the_last.iter().all(|tried| tried.executed == Executed::No), "{}", context());
+        }
+
+        // What the caller gets is what the last one said.
+        match (&outcome, status) {
+            (Ok(_), Some(status)) => {
+                let verdict = crate::world::judge(Ok(&status));
+                assert_eq!(served.all_failed(), verdict.next == Next::TryNext, "{}", context());
+                let last = called.last().expect("somebody answered");
+                assert_eq!(served.model().expect("somebody answered").name(), last, "{}", context());
+                assert_eq!(tried.last().expect("tried").executed, verdict.executed);
+                assert!(!(served.all_failed() && self.all_failed == AllFailed::Error), "{}", context());
+            }
+            (Err(error), _) => {
+                assert!(served.all_failed() && served.model().is_none(), "{}", context());
+                match error {
+                    Error::Unavailable { .. } => {
+                        assert!(called.is_empty(), "{}", context());
+                        assert_eq!(names.len(), order.len(), "a reason for each: {}", context());
+                        let soonest = fates(served).into_iter().filter_map(|(_, skip)| skip?.retry_in()).min();
+                        assert_eq!(error.retry_in(), soonest);
+                        let waited = fates(served).iter().any(|(_, skip)| *skip == Some(Skip::NotReady));
+                        assert!(waited || took == ms(0), "at once: {took:?} {}", context());
+                    }
+                    Error::Upstream { error: Fault::Unready, .. } | Error::TimedOut { .. } => {}
+                    Error::Upstream { .. } | Error::AllFailed { .. } => assert!(!called.is_empty(), "{}", context()),
+                    other => panic!("{other:?}"),
+                }
+            }
+            _ => unreachable!("an answer has a status"),
+        }
+    }
+
+    async fn run(&self) {
+        let world = self.world();
+        let one = |number: u32, wish: Wish| {
+            let (world, mut engine) = (&world, world.engine.clone());
+            async move {
+                sleep(wish.after).await;
+                let begun = Instant::now();
+                let call = engine.ready().await.expect("always ready").call(self.request(number, &wish));
+                let patience = wish.patience.unwrap_or(Duration::from_secs(86_400));
+                // One that panics or that nobody waits for says nothing, and leaves nothing.
+                if let Ok(Ok(outcome)) = AssertUnwindSafe(timeout(patience, call)).catch_unwind().await {
+                    self.check(world, number, &wish, outcome, begun.elapsed());
+                }
+                assert!(world.script.calls().len() <= 9 * 6);
+            }
+        };
+        let wishes = self.requests.iter().cloned();
+        join_all(wishes.zip(0..).map(|(wish, number)| one(number, wish))).await;
+
+        assert_eq!(world.script.unready_calls(), 0, "law 11");
+        assert_eq!(world.script.under_way(), 0, "law 13");
+        let snapshot = world.models.snapshot();
+        assert!(snapshot.models.iter().all(|model| model.in_flight == 0 && model.breaker.probes == 0), "{snapshot:?}");
+        assert!(snapshot.providers.iter().all(|provider| provider.breaker.probes == 0), "{snapshot:?}");
+        let calls: u64 = snapshot.models.iter().map(|model| model.calls).sum();
+        assert_eq!(calls, world.script.calls().len() as u64);
+        let left = |provider: &tower_failover::ProviderSnapshot| provider.budget_left;
+        assert!(snapshot.providers.iter().all(|provider| (0.0..=f64::from(self.tokens)).contains(&left(provider))));
+
+        // Whatever happened, once all is well again somebody answers within seconds, cooldowns apart.
+        for index in 0..self.providers.len() {
+            world.script.play(&self.model(index), [200]);
+        }
+        for provider in PROVIDERS {
+            world.script.ready(provider, Readiness::Now);
+        }
+        let cooling = |name: &str| world.breaker(name).cooldown.is_some();
+        let all_cooling = (0..self.providers.len())
+            .all(|index| cooling(&self.model(index)) || cooling(&format!("@{}", PROVIDERS[self.providers[index]])));
+        advance(secs(1)).await;
+        assert!(all_cooling || matches!(world.ask().await, Ok((200, _))), "{:?}", world.models.snapshot());
+    }
+}
+
+/// Whether an attempt ended without an answer that blames its model. (`judge` has a connection that failed, and a
+/// local shortage, blame it for nothing.)
+fn is_no_answer(why: &tower_failover::Why) -> bool {
+    matches!(why, tower_failover::Why::TimedOut | tower_failover::Why::Broken(_))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn law_14_whatever_happens_served_tells_what_happened(chance in chance()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(chance.run());
+    }
+}
