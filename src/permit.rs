@@ -30,6 +30,8 @@ pub(crate) struct Permit {
     model: Ticket,
     provider: Ticket,
     started: Nanos,
+    /// Whether the service inside has been called.
+    begun: bool,
     /// Whether the upstream has been asked and has not answered: only then can it hang.
     waiting: bool,
     /// Whether our own call or poll is on the stack: set when a panic unwinds through it.
@@ -96,7 +98,6 @@ impl Permit {
         match admit(&registry.providers[live.provider].breaker) {
             Ok((provider, told)) => {
                 registry.tell_provider(live.provider, told, now);
-                live.flow.start();
                 let registry = registry.clone();
                 Ok(Self {
                     registry,
@@ -104,6 +105,7 @@ impl Permit {
                     model,
                     provider,
                     started: now,
+                    begun: false,
                     waiting: false,
                     entered: false,
                     settled: false,
@@ -114,6 +116,13 @@ impl Permit {
                 Err(Refused::Provider(refusal))
             }
         }
+    }
+
+    /// Runs our own call: only now has it begun.
+    pub(crate) fn call<T>(&mut self, f: impl FnOnce() -> T) -> T {
+        self.begun = true;
+        self.live().flow.start();
+        self.enter(f)
     }
 
     /// Runs our own call or poll. A panic that unwinds through it leaves its mark.
@@ -144,8 +153,7 @@ impl Permit {
         if success {
             self.live().unlimited();
         }
-        let vouches = verdict.vouches.unwrap_or(if answered { Vouches::Fully } else { Vouches::No });
-        let provider = self.provider_outcome(verdict.charge, vouches);
+        let provider = self.provider_outcome(verdict, answered);
         let model = match verdict.charge {
             Charge::Success => Outcome::Success,
             Charge::Model | Charge::ModelOrRequest => Outcome::Failure(Evidence::Blame),
@@ -158,28 +166,29 @@ impl Permit {
     }
 
     /// What the result says of the provider.
-    fn provider_outcome(&self, charge: Charge, vouches: Vouches) -> Outcome {
+    fn provider_outcome(&self, verdict: &Verdict, answered: bool) -> Outcome {
         let provider = self.live_provider();
         let half_open = !matches!(self.provider, Ticket::Counted { .. });
-        if charge == Charge::Success {
-            provider.succeeded();
-        }
-        match (charge, vouches) {
+        let evidence = Outcome::Failure(Evidence::Member(self.index));
+        let outcome = match (verdict.charge, verdict.vouches) {
+            (Charge::Provider, _) => Outcome::Failure(Evidence::Blame),
             (Charge::Credential, _) if provider.unauthorized() => Outcome::Failure(Evidence::Blame),
             (Charge::Credential, _) => Outcome::Neutral,
-            (Charge::Provider, _) => Outcome::Failure(Evidence::Blame),
-            (Charge::Model | Charge::ModelOrRequest, Vouches::Fully) if half_open => {
-                provider.authorized();
-                Outcome::Success
-            }
-            (Charge::Model | Charge::ModelOrRequest, _) => Outcome::Failure(Evidence::Member(self.index)),
-            (_, Vouches::Alive) if half_open => Outcome::Neutral,
-            (_, Vouches::Fully | Vouches::Alive) => {
-                provider.authorized();
-                Outcome::Success
-            }
-            (_, Vouches::No) => Outcome::Neutral,
+            (_, Some(Vouches::Fully)) => Outcome::Success,
+            (_, Some(Vouches::Alive)) if half_open => Outcome::Neutral,
+            (_, Some(Vouches::Alive)) => Outcome::Success,
+            // A failed model's answer shows that the provider is back, but not that it is well.
+            (Charge::Model | Charge::ModelOrRequest, None) if answered && half_open => Outcome::Success,
+            (Charge::Model | Charge::ModelOrRequest, _) => evidence,
+            (Charge::Success | Charge::Nobody, None) if answered => Outcome::Success,
+            (Charge::Success | Charge::Nobody, _) => Outcome::Neutral,
+        };
+        if verdict.charge == Charge::Success {
+            provider.succeeded();
+        } else if outcome == Outcome::Success {
+            provider.authorized();
         }
+        outcome
     }
 
     /// The model was limited. Two of one provider within a short time speak of the provider.
@@ -194,7 +203,9 @@ impl Permit {
     fn close(&mut self, model: Settlement, provider: Settlement, now: Nanos) {
         self.settled = true;
         let live = self.live();
-        live.flow.end();
+        if self.begun {
+            live.flow.end();
+        }
         let told = live.breaker.settle(self.model, model.0, model.1, now);
         self.registry.tell_model(self.index, told);
         let told = self.live_provider().breaker.settle(self.provider, provider.0, provider.1, now);

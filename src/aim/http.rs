@@ -4,7 +4,10 @@ use super::{
     Aim, AimError, Target,
     body::{BodyAim, JsonFields, Untouched},
 };
-use crate::{classify::Ours, model::Provider};
+use crate::{
+    classify::Ours,
+    model::{Credential, Provider},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, request::Parts, uri::PathAndQuery};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -70,8 +73,8 @@ impl Default for HttpAim {
 }
 
 impl<J> HttpAim<J> {
-    /// Puts the model's name, percent-encoded, in the place of this text in the request's path. A path without it is
-    /// an [`AimError`].
+    /// Puts the model's name, percent-encoded, in the place of this text in the request's path, where it may be
+    /// percent-encoded too. A path without it is an [`AimError`].
     pub fn path_placeholder(mut self, placeholder: impl Into<String>) -> Self {
         self.placeholder = Some(placeholder.into().into());
         self
@@ -104,7 +107,10 @@ impl<J> HttpAim<J> {
             Some(placeholder) => fill(path, placeholder, name)?,
             None => path.to_owned(),
         };
-        let not_a_url = |path: &str| AimError::NotAUrl { path: path.to_owned() };
+        let not_a_url = |path: &str| {
+            let path = path.split('?').next().unwrap_or_default();
+            AimError::NotAUrl { path: path.to_owned() }
+        };
         let mut uri = parts.uri.clone().into_parts();
         let prefix = base.map_or("", |base| base.path().trim_end_matches('/'));
         let slash = if path.starts_with('/') { "" } else { "/" };
@@ -125,10 +131,12 @@ fn fill(path_and_query: &str, placeholder: &str, name: &str) -> Result<String, A
         Some((path, query)) => (path, Some(query)),
         None => (path_and_query, None),
     };
-    if placeholder.is_empty() || !path.contains(placeholder) {
-        return Err(AimError::NoPlaceholder { placeholder: placeholder.to_owned(), path: path.to_owned() });
-    }
-    let mut filled = path.replace(placeholder, &utf8_percent_encode(name, SEGMENT).to_string());
+    let encode = |text| utf8_percent_encode(text, SEGMENT).to_string();
+    let encoded = encode(placeholder);
+    let found = [placeholder, &encoded].into_iter().find(|form| !form.is_empty() && path.contains(form));
+    let found =
+        found.ok_or_else(|| AimError::NoPlaceholder { placeholder: placeholder.to_owned(), path: path.to_owned() })?;
+    let mut filled = path.replace(found, &encode(name));
     if let Some(query) = query {
         filled.push('?');
         filled.push_str(query);
@@ -142,7 +150,7 @@ fn set_credentials(provider: &Provider, headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    if let Some((name, value)) = provider.get_credential().and_then(|credential| credential.line()) {
+    if let Some((name, value)) = provider.get_credential().and_then(Credential::line) {
         if !headers.contains_key(name) || !provider.takes_credential_from_request() {
             headers.insert(name, value.clone());
         }
@@ -164,11 +172,11 @@ impl<B, J: BodyAim<B>> Aim<Request<B>> for HttpAim<J> {
         Ok(Request::from_parts(parts, body))
     }
 
-    fn ours(&self, target: Target<'_>) -> Ours {
-        let provider = target.provider();
+    fn ours(&self, target: Target<'_>, request: &Request<B>) -> Ours {
+        let credential = target.provider().get_credential().and_then(Credential::line);
         Ours {
             name: J::WRITES_NAME || self.placeholder.is_some() || self.header.is_some(),
-            credential: provider.get_credential().is_some() && !provider.takes_credential_from_request(),
+            credential: credential.is_some_and(|(name, value)| request.headers().get(name) == Some(value)),
         }
     }
 }

@@ -70,9 +70,9 @@ pub trait Aim<Req> {
     /// When the request cannot be aimed there. That is the caller's error: it is returned at once, and nobody is asked.
     fn aim(&self, target: Target<'_>, request: Req) -> Result<Self::Request, AimError>;
 
-    /// What it writes into a request for this target, which decides what some answers mean. Default: nothing.
-    fn ours(&self, target: Target<'_>) -> Ours {
-        let _ = target;
+    /// What it wrote into a request that it has aimed, which decides what some answers mean. Default: nothing.
+    fn ours(&self, target: Target<'_>, request: &Self::Request) -> Ours {
+        let _ = (target, request);
         Ours::default()
     }
 }

@@ -81,7 +81,7 @@ where
                     ready!(inner.poll_ready(cx)).map_err(Error::Inner)?;
                     let mut permit = admit(registry, *index).map_err(Error::Rejected)?;
                     let request = request.take().expect("polled after completion");
-                    let future = permit.enter(|| inner.call(request));
+                    let future = permit.call(|| inner.call(request));
                     let next = Step::Call(registry.clone(), *index, future, Some(permit));
                     this.step.set(next);
                 }

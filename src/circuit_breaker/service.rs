@@ -130,7 +130,7 @@ where
         }
         match admit(&registry, index) {
             Ok(mut permit) => {
-                let future = permit.enter(|| self.inner.call(request));
+                let future = permit.call(|| self.inner.call(request));
                 ResponseFuture::call(guard, registry, index, future, permit)
             }
             Err(rejected) => ResponseFuture::refused(guard, Error::Rejected(rejected)),

@@ -99,7 +99,7 @@ impl Change {
 /// | --- | --- | --- | --- |
 /// | connect, DNS, TLS | try next | provider | no |
 /// | timeout, reset after sending | try next | model | maybe |
-/// | 2xx, 3xx | return | success | yes |
+/// | 2xx, 3xx, 101 | return | success | yes |
 /// | 400, 405, 409, 410, 413, 415, 422, other 4xx | return | nobody | no |
 /// | 401 | next if ours, else return | credential of the provider after two in a row, if ours | no |
 /// | 402 | next if ours, else return | provider, cooldown 60 s, if ours | no |
@@ -203,7 +203,7 @@ fn row(status: StatusCode, ours: Ours, asked: impl FnOnce() -> Option<Duration>)
     let next_if = |ours| if ours { Next::TryNext } else { Next::Return };
     let fault = Verdict::callers_fault();
     match status.as_u16() {
-        200..=399 => Verdict::success(),
+        101 | 200..=399 => Verdict::success(),
         401 => Verdict {
             next: next_if(ours.credential),
             charge: if ours.credential { Charge::Credential } else { Charge::Nobody },
@@ -215,13 +215,15 @@ fn row(status: StatusCode, ours: Ours, asked: impl FnOnce() -> Option<Duration>)
         }
         402 => Verdict { vouches: Some(Vouches::No), ..fault },
         403 => Verdict { next: next_if(ours.credential || ours.name), ..fault },
-        404 if ours.name => Verdict { executed: Executed::No, ..Verdict::model_failed() },
+        404 if ours.name => {
+            Verdict { executed: Executed::No, vouches: Some(Vouches::Fully), ..Verdict::model_failed() }
+        }
         429 => Verdict::limited(asked().map_or(Cooldown::Growing, Cooldown::For)),
         500 => Verdict { charge: Charge::ModelOrRequest, ..Verdict::model_failed() },
         503 => Verdict { cooldown: asked().map(Cooldown::For), ..Verdict::model_failed() },
         408 | 501..=599 => Verdict::model_failed(),
         400..=499 => fault,
-        // Neither a status of HTTP nor one that a client hands on.
+        // No final status of HTTP.
         _ => Verdict::model_failed(),
     }
 }
@@ -281,8 +283,8 @@ mod tests {
             assert_eq!(vouches(401, ours), Some(Vouches::Alive));
             assert_eq!(vouches(402, ours), Some(Vouches::No));
             assert_eq!(vouches(429, ours), Some(Vouches::No));
-            for status in [200, 400, 403, 404, 500, 503] {
-                assert_eq!(vouches(status, ours), None, "{status}: any answer vouches fully");
+            for status in [200, 400, 403, 500, 503] {
+                assert_eq!(vouches(status, ours), None, "{status}: as its charge has it");
             }
         }
     }

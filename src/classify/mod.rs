@@ -138,7 +138,8 @@ pub struct Verdict {
     pub cooldown: Option<Cooldown>,
     /// Whether the upstream may have executed the request.
     pub executed: Executed,
-    /// What the answer proves of the provider. By default any `Ok` vouches fully, and an `Err` for nothing.
+    /// What the answer proves of the provider. By default an `Err` proves nothing, and any `Ok` vouches fully; but that
+    /// of a failed model is evidence against a provider that is closed.
     pub vouches: Option<Vouches>,
     /// Why.
     pub why: Why,

@@ -35,20 +35,27 @@ pub enum Error<E> {
         served: Box<Served>,
     },
     /// The request could not be aimed at a model. It was not sent there.
-    Aim(AimError),
+    #[non_exhaustive]
+    Aim {
+        /// Why it could not.
+        error: AimError,
+        /// What became of every candidate before.
+        served: Box<Served>,
+    },
     /// The request's own plan cannot be followed. It was sent to nobody.
     Plan(PlanError),
 }
 
 impl<E> Error<E> {
-    /// What became of every candidate. `None` for the caller's own errors.
+    /// What became of every candidate. `None` if the request had a plan that cannot be followed.
     pub fn served(&self) -> Option<&Served> {
         match self {
             Self::Upstream { served, .. }
             | Self::TimedOut { served }
             | Self::Unavailable { served }
-            | Self::AllFailed { served } => Some(served),
-            Self::Aim(_) | Self::Plan(_) => None,
+            | Self::AllFailed { served }
+            | Self::Aim { served, .. } => Some(served),
+            Self::Plan(_) => None,
         }
     }
 
@@ -91,7 +98,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
                 }
             }
             Self::AllFailed { served } => write!(f, "all models failed: {served}"),
-            Self::Aim(error) => error.fmt(f),
+            Self::Aim { error, .. } => error.fmt(f),
             Self::Plan(error) => error.fmt(f),
         }
     }
@@ -101,7 +108,7 @@ impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Upstream { error, .. } => Some(error),
-            Self::Aim(error) => error.source(),
+            Self::Aim { error, .. } => error.source(),
             Self::Plan(error) => error.source(),
             _ => None,
         }

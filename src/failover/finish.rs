@@ -106,6 +106,7 @@ impl<B> Finish<http::Response<B>> for HttpFinish {
         settle(answer.permit, &answer.verdict);
         let (mut response, served) = (answer.response, answer.served);
         if self.headers {
+            response.headers_mut().remove(Self::MODEL);
             let name = served.model().and_then(|model| http::HeaderValue::from_str(model.name()).ok());
             if let Some(name) = name {
                 response.headers_mut().insert(Self::MODEL, name);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     aim::{Aim, Target},
-    classify::{Aimed, Classify, Next, Verdict},
+    classify::{Aimed, Classify, Next, Ours, Verdict},
     lane::Lane,
     machine::Nanos,
     models::Registry,
@@ -65,7 +65,7 @@ enum Step<S, Fut> {
     /// Waiting for a client to become ready.
     Ready(Choice, S),
     /// Waiting for a model to answer.
-    Call(Choice, #[pin] Fut, Option<Permit>),
+    Call(Choice, #[pin] Fut, Ours, Option<Permit>),
 }
 
 /// What an attempt came to that did not end the request.
@@ -167,20 +167,27 @@ where
                     let target = Target::new(journey.registry(), choice.model);
                     let request = match engine.aim.aim(target, request) {
                         Ok(request) => request,
-                        Err(error) => return Poll::Ready(Err(Error::Aim(error))),
+                        Err(error) => {
+                            drop(permit);
+                            journey.refund(choice);
+                            let journey = this.journey.take().expect("present");
+                            this.step.set(Step::Choose);
+                            return Poll::Ready(Err(Error::Aim { error, served: journey.unanswered(now) }));
+                        }
                     };
-                    let future = permit.enter(|| client.call(request));
+                    let ours = engine.aim.ours(target, &request);
+                    let future = permit.call(|| client.call(request));
                     journey.sent(choice);
                     *this.last = None;
                     this.timer.as_mut().disarm();
-                    this.step.set(Step::Call(choice, future, Some(permit)));
+                    this.step.set(Step::Call(choice, future, ours, Some(permit)));
                 }
-                StepProj::Call(choice, future, held) => {
+                StepProj::Call(choice, future, ours, held) => {
                     let choice = *choice;
                     let permit = held.as_mut().expect("held until the call has ended");
                     let polled = permit.enter(|| future.poll(cx));
                     let target = Target::new(journey.registry(), choice.model);
-                    let aimed = Aimed { model: target.model(), ours: engine.aim.ours(target) };
+                    let aimed = Aimed { model: target.model(), ours: *ours };
                     let (result, mut verdict) = match polled {
                         Poll::Ready(result) => {
                             clock.tick();

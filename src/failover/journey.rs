@@ -38,7 +38,7 @@ pub(crate) struct Journey {
     /// Whether a model has failed in a way that may be the request's own fault.
     poisoned: bool,
     /// A failed attempt that has not been logged yet: what is tried next is not known before it is.
-    unlogged: Option<(usize, Why, Duration)>,
+    unlogged: Option<FailedAttempt>,
 }
 
 /// A candidate that is to be asked.
@@ -194,11 +194,16 @@ impl Journey {
     }
 
     fn reject(&mut self, choice: Choice, skip: Skip) {
-        if choice.paid {
-            self.registry().providers[self.live(choice.model).provider].refund();
-        }
+        self.refund(choice);
         if !choice.last_resort {
             self.skip(choice.model, skip);
+        }
+    }
+
+    /// Gives back what was paid for an attempt that is not made.
+    pub(crate) fn refund(&self, choice: Choice) {
+        if choice.paid {
+            self.registry().providers[self.live(choice.model).provider].refund();
         }
     }
 
@@ -206,7 +211,9 @@ impl Journey {
     pub(crate) fn sent(&mut self, choice: Choice) {
         self.attempts += 1;
         self.asked.insert(self.live(choice.model).provider);
-        self.log_failure(Some(choice.model));
+        if let Some(mut failed) = self.unlogged.take() {
+            failed.next = Some(choice.model);
+        }
     }
 
     /// Whether a copy of the request may be needed after this attempt.
@@ -262,7 +269,9 @@ impl Journey {
         }
         let took = Duration::from_nanos(now.saturating_sub(choice.at));
         if verdict.next == Next::TryNext {
-            self.unlogged = Some((choice.model, verdict.why.clone(), took));
+            let registry = self.registry().clone();
+            self.unlogged =
+                Some(FailedAttempt { registry, model: choice.model, why: verdict.why.clone(), took, next: None });
         }
         let tried = Tried {
             why: verdict.why.clone(),
@@ -299,7 +308,6 @@ impl Journey {
 
     /// The end: a response of this model.
     pub(crate) fn answered(mut self, model: usize, all_failed: bool, now: Nanos) -> Served {
-        self.log_failure(None);
         self.served.answered(model, all_failed);
         self.served.took(Duration::from_nanos(now.saturating_sub(self.began)));
         self.served
@@ -307,23 +315,31 @@ impl Journey {
 
     /// The end, without a response.
     pub(crate) fn unanswered(mut self, now: Nanos) -> Box<Served> {
-        self.log_failure(None);
         self.served.unanswered();
         self.served.took(Duration::from_nanos(now.saturating_sub(self.began)));
         Box::new(self.served)
     }
+}
 
-    /// One line for each failed attempt, once it is known what comes next.
-    fn log_failure(&mut self, next: Option<usize>) {
-        let Some((model, why, took)) = self.unlogged.take() else { return };
-        let next = next.map_or("nobody", |next| self.live(next).model.name());
-        let model = &self.live(model).model;
+/// A failed attempt. One line of log when it is dropped, which is as soon as it is known what comes next, or that nothing
+/// does: the request ends, or nobody waits for it any more.
+struct FailedAttempt {
+    registry: Lane<Registry>,
+    model: usize,
+    why: Why,
+    took: Duration,
+    next: Option<usize>,
+}
+
+impl Drop for FailedAttempt {
+    fn drop(&mut self) {
+        let name = |model: usize| self.registry.models[model].model.name();
         tracing::warn!(
-            model = model.name(),
-            provider = model.provider(),
-            %why,
-            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            next,
+            model = name(self.model),
+            provider = self.registry.models[self.model].model.provider(),
+            why = %self.why,
+            took_ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            next = self.next.map_or("nobody", name),
             "attempt failed",
         );
     }

@@ -156,16 +156,17 @@ impl HttpProvider {
 #[cfg(feature = "http")]
 fn parse_base_url(url: &str) -> Result<http::Uri, ConfigError> {
     let error = |value: &str, problem| ConfigError::new("base_url", value, problem);
-    // Before anything else, so that no message repeats a password.
-    if url.split(['/', '?', '#']).any(|part| part.contains('@')) {
-        return Err(error("…@…", "must not hold a user or a password"));
+    // No message repeats a password, which may have slipped into the path, nor what follows a `?`, which may be a key.
+    if url.contains('@') {
+        return Err(error("…@…", "must not hold a user or a password, nor any other `@`"));
     }
-    let uri: http::Uri = url.parse().map_err(|_| error(url, "must be a URL"))?;
+    let shown = url.split(['?', '#']).next().unwrap_or_default();
+    let uri: http::Uri = url.parse().map_err(|_| error(shown, "must be a URL"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.authority().is_none() {
-        return Err(error(url, "must begin with http:// or https:// and a host"));
+        return Err(error(shown, "must begin with http:// or https:// and a host"));
     }
     if uri.query().is_some() || url.contains('#') {
-        return Err(error(url, "must have neither a query nor a fragment"));
+        return Err(error(&format!("{shown}?…"), "must have neither a query nor a fragment"));
     }
     Ok(uri)
 }

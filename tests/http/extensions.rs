@@ -41,7 +41,8 @@ async fn a_plan_in_the_requests_extensions_is_followed() {
 #[tokio::test(start_paused = true)]
 async fn a_plan_that_cannot_be_followed_is_sent_to_nobody() {
     let plan = Plan::new;
-    let rows: [(Plan, fn(&PlanError) -> bool); 6] = [
+    type Expected = fn(&PlanError) -> bool;
+    let rows: [(Plan, Expected); 6] = [
         (plan().first("nobody"), |error| matches!(error, PlanError::Unknown(name) if name.name() == "nobody")),
         (plan().models(["a", "nobody"]), |error| matches!(error, PlanError::Unknown(_))),
         (plan().models(["a", "a"]), |error| matches!(error, PlanError::Duplicate(name) if name == "a")),

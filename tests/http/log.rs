@@ -5,7 +5,7 @@ use http::HeaderName;
 use std::{cell::RefCell, io, sync::Once, time::Duration};
 use tokio::time::advance;
 use tower::Layer;
-use tower_failover::{Command, Error, FailoverLayer, HttpAim, Model};
+use tower_failover::{BreakerConfig, Command, Error, FailoverLayer, HttpAim, Model, Models, Provider, Trip};
 use tracing_subscriber::fmt::MakeWriter;
 
 thread_local! {
@@ -110,7 +110,7 @@ async fn a_failed_attempt_warns_although_the_next_cannot_be_aimed() {
     let aim = HttpAim::new().header(HeaderName::from_static("x-model"));
     let layer = FailoverLayer::http(models).aim(aim).build().expect("a layer");
     let error = ask(&layer.layer(client(&Sent::default(), |_| status(503))), request()).await.expect_err("not aimed");
-    assert!(matches!(error, Error::Aim(_)), "{error}");
+    assert!(matches!(error, Error::Aim { .. }), "{error}");
     assert_says(&log.take("WARN"), &[&["model=\"a\"", "why=status 503"]]);
 }
 
@@ -141,4 +141,28 @@ async fn each_change_of_a_breaker_is_one_line() {
     }
     let forced = ["provider=\"one\"", "from=closed", "to=forced open", "cause=command: force open"];
     assert_says(&log.take("INFO"), &[&forced]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_recovers_tells_of_each_model_that_it_takes_along() {
+    let log = Log::listen();
+    let brittle = BreakerConfig::default().trip([Trip::consecutive(1, Duration::ZERO)]);
+    let models = Models::builder()
+        .provider(Provider::new("one").base_url("http://one.test"))
+        .model(model("a", "one").breaker(brittle))
+        .model(model("c", "one"))
+        .build()
+        .expect("models");
+    let layer = FailoverLayer::http(models.clone()).build().expect("a layer");
+    let _ = ask(&layer.layer(client(&Sent::default(), |_| status(502))), request()).await;
+    models.cool_down_provider("one", Duration::from_secs(1)).expect("one");
+    advance(Duration::from_secs(2)).await;
+    log.take("INFO");
+    let _ = ask(&layer.layer(client(&Sent::default(), |_| status(200))), request()).await;
+    let expected: [&[&str]; 3] = [
+        &["provider=\"one\"", "from=open", "to=half-open", "cause=wait elapsed"],
+        &["provider=\"one\"", "from=half-open", "to=closed", "cause=probes succeeded"],
+        &["model=\"a\"", "from=open", "to=half-open", "cause=provider recovered"],
+    ];
+    assert_says(&log.take("INFO"), &expected);
 }

@@ -6,6 +6,7 @@ use crate::support::{
 };
 use http::{HeaderName, StatusCode};
 use std::{io::ErrorKind, time::Duration};
+use tokio::time::advance;
 use tower::Layer;
 use tower_failover::{
     Change, Charge, Cooldown, Credential, Executed, FailoverLayer, HttpAim, HttpClassify, Models, Next, Plan, Provider,
@@ -264,6 +265,39 @@ async fn the_second_401_in_a_row_blames_the_provider() {
     for (replies, one) in rows {
         assert_eq!(after(replies).await, (0, one), "{replies:?}");
     }
+}
+
+/// The state of the provider `one` after it was half-open and these replies came.
+async fn half_open_then(replies: impl IntoIterator<Item = Reply>, ours: Ours) -> State {
+    let models = models(ours);
+    models.cool_down_provider("one", Duration::from_secs(1)).expect("one");
+    let layer = FailoverLayer::http(models.clone()).aim(aim(ours)).build().expect("a layer");
+    advance(Duration::from_secs(2)).await;
+    for reply in replies {
+        let _ = ask(&layer.layer(client(&Sent::default(), move |_| reply.clone())), only_a()).await;
+    }
+    models.snapshot().provider("one").expect("one").breaker.state
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_21_any_answer_but_401_402_and_429_closes_a_half_open_provider() {
+    for ours in [BOTH, NEITHER] {
+        for code in [200, 302, 400, 403, 404, 408, 422, 500, 502, 503, 529] {
+            assert_eq!(half_open_then([status(code)], ours).await, State::Closed, "{code} {ours:?}");
+        }
+        for code in [401, 429] {
+            assert_eq!(half_open_then([status(code)], ours).await, State::HalfOpen, "{code} {ours:?}");
+        }
+        for no_answer in [hang(), broken(ErrorKind::ConnectionReset), broken(ErrorKind::ConnectionRefused)] {
+            assert_eq!(half_open_then([no_answer.clone()], ours).await, State::Open, "{no_answer:?}");
+        }
+        let local = broken(ErrorKind::AddrNotAvailable);
+        assert_eq!(half_open_then([local], ours).await, State::HalfOpen);
+    }
+    assert_eq!(half_open_then([status(402)], NEITHER).await, State::HalfOpen);
+    assert_eq!(half_open_then([status(402)], BOTH).await, State::Open, "it wants to be paid");
+    assert_eq!(half_open_then([status(401), status(401)], BOTH).await, State::Open, "the second in a row");
+    assert_eq!(half_open_then([status(401), status(200)], BOTH).await, State::Closed);
 }
 
 /// "Ours: the crate wrote … the credential into the request."

@@ -26,7 +26,7 @@ async fn law_11_one_client_for_all_is_readied_anew_for_each_attempt() {
     let layer = FailoverLayer::builder(world.models.clone()).classify(classify(judge)).finish(WithServed);
     let mut engine = layer.build().unwrap().layer(world.script.client("all"));
     for _ in 0..2 {
-        engine.ready().await.unwrap().call(Req::default()).await.unwrap();
+        ServiceExt::<Req>::ready(&mut engine).await.unwrap().call(Req::default()).await.unwrap();
     }
     assert_eq!((world.script.unready_calls(), world.script.readied("all")), (0, 4));
 }

@@ -129,6 +129,21 @@ async fn law_17_a_success_ends_the_doubling() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn law_01_a_late_success_of_an_earlier_generation_does_not_end_the_doubling() {
+    let world = setup("a1@a").layer(|layer| layer.attempt_timeout(secs(300))).build();
+    world.script.play("a1", [Act::Answer(200, secs(220))]);
+    let mut late = world.begin();
+    assert!(poll!(&mut late).is_pending());
+    for _ in 0..3 {
+        limit(&world, "a1", 429).await;
+        advance(secs(70)).await;
+    }
+    assert_eq!(answer(late.await).0, 200);
+    limit(&world, "a1", 429).await;
+    assert_cooldown(&world, "a1", secs(8));
+}
+
+#[tokio::test(start_paused = true)]
 async fn law_17_each_model_doubles_by_itself() {
     let world = world("a1@a a2@a");
     limit(&world, "a1", 429).await;

@@ -6,7 +6,7 @@ use crate::{
 };
 use std::time::Duration;
 use tokio::time::{Instant, advance};
-use tower_failover::{Command, Error, Plan, Replay, Skip};
+use tower_failover::{Budget, Command, Error, Plan, Replay, Skip};
 
 /// All models hang; how long each attempt of one request took.
 async fn took(world: &World, plan: Plan) -> Vec<Duration> {
@@ -73,6 +73,13 @@ async fn law_15_one_whose_followers_are_all_open_may_use_all_the_time() {
 async fn law_15_one_whose_followers_cost_too_much_may_use_all_the_time() {
     let world = setup("a1@a b1@b").models(|model| model.cost(1.0)).build();
     assert_took(&took(&world, Plan::new().deadline(secs(40)).max_cost(1.5)).await, &[40_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_15_one_whose_followers_are_beyond_the_budget_may_use_all_the_time() {
+    let budget = Budget::default().burst(0.0).share_of_calls(0.0).per_second(0.0);
+    let world = setup("a1@a a2@a a3@a").providers(|provider| provider.budget(budget.clone())).build();
+    assert_took(&took(&world, Plan::new().deadline(secs(40))).await, &[30_000, 10_000]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,7 +71,7 @@ async fn law_14_an_aim_that_fails_after_an_attempt_still_tells_of_that_attempt()
     });
     let layer = tower_failover::FailoverLayer::builder(world.models.clone()).aim(aim).build().unwrap();
     let error = tower::Layer::layer(&layer, service).oneshot(Req::default()).await.unwrap_err();
-    assert!(matches!(error, Error::Aim(..)), "{error:?}");
+    assert!(matches!(error, Error::Aim { .. }), "{error:?}");
     assert_eq!(called.load(std::sync::atomic::Ordering::Relaxed), 1);
     assert_eq!(error.served().map(tower_failover::Served::attempts), Some(1));
     assert_eq!((world.model("b1").in_flight, world.failures("b1"), world.failures("@b")), (0, 0, 0));

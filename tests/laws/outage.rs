@@ -55,6 +55,16 @@ async fn law_22_it_tells_when_the_soonest_will_be_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn law_22_it_tells_so_as_of_the_answer() {
+    let world = setup("a1@a b1@b").layer(|layer| layer.attempt_timeout(secs(15))).build();
+    world.models.cool_down("a1", secs(20)).unwrap();
+    world.script.ready("b", Readiness::Never);
+    let error = world.ask().await.unwrap_err();
+    assert_about(error.served().unwrap().elapsed(), secs(15));
+    assert_eq!(error.retry_in(), world.breaker("a1").retry_in);
+}
+
+#[tokio::test(start_paused = true)]
 async fn law_22_a_model_is_not_back_before_its_provider_is() {
     let world = outage("a1@a").await;
     world.models.cool_down_provider("a", secs(600)).unwrap();

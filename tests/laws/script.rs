@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 use tower::Service;
 use tower_failover::Attempt;
 
@@ -66,7 +66,6 @@ pub(crate) enum Readiness {
 pub(crate) struct Call {
     pub(crate) request: u32,
     pub(crate) model: String,
-    pub(crate) at: Instant,
     /// Calls that were under way for the same request when this one came.
     pub(crate) beside: usize,
 }
@@ -180,7 +179,7 @@ impl<R: Numbered + Send + 'static> Service<Attempt<R>> for Client {
             let mut book = self.script.book();
             book.unready_calls += usize::from(!ready);
             let beside = book.under_way.iter().filter(|other| **other == request).count();
-            book.calls.push(Call { request, model: model.clone(), at: Instant::now(), beside });
+            book.calls.push(Call { request, model: model.clone(), beside });
             let acts = book.acts.entry(model).or_insert_with(|| VecDeque::from([Act::from(200)]));
             if acts.len() > 1 { acts.pop_front() } else { acts.front().copied() }
         };
