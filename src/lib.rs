@@ -75,6 +75,7 @@ pub mod circuit_breaker;
 pub mod classify;
 pub mod failover;
 mod lane;
+mod log;
 mod machine;
 mod model;
 mod models;

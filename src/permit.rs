@@ -5,7 +5,7 @@ use crate::{
     lane::Lane,
     machine::{
         Nanos,
-        breaker::{Admission, Breaker, Evidence, Outcome, Refusal, Ticket},
+        breaker::{Admission, Breaker, Evidence, Outcome, Refusal, Ticket, Wait},
         cooldown::{MAX_COOLDOWN, MIN_COOLDOWN},
         nanos,
     },
@@ -47,7 +47,7 @@ pub(crate) enum Refused {
 }
 
 /// What an outcome is for one of the two breakers.
-type Settlement = (Outcome, Option<Duration>);
+type Settlement = (Outcome, Option<Wait>);
 
 impl Permit {
     /// Whether both breakers are closed, which needs no clock to know.
@@ -56,11 +56,18 @@ impl Permit {
         live.breaker.is_closed() && registry.providers[live.provider].breaker.is_closed()
     }
 
-    /// Whether a call would be admitted now. Changes nothing.
+    /// Whether a call would be admitted now. If both breakers refuse, it is by the one that will for longer. Changes
+    /// nothing.
     pub(crate) fn peek(registry: &Registry, index: usize, now: Nanos) -> Result<(), Refused> {
         let live = &registry.models[index];
-        live.breaker.peek(now).map_err(Refused::Model)?;
-        registry.providers[live.provider].breaker.peek(now).map_err(Refused::Provider)
+        let of_model = live.breaker.peek(now);
+        let of_provider = registry.providers[live.provider].breaker.peek(now);
+        match (of_model, of_provider) {
+            (Ok(()), Ok(())) => Ok(()),
+            (Err(model), Err(provider)) if model.retry_at() < provider.retry_at() => Err(Refused::Provider(provider)),
+            (Err(model), _) => Err(Refused::Model(model)),
+            (Ok(()), Err(provider)) => Err(Refused::Provider(provider)),
+        }
     }
 
     /// Whether only an open wait stands in the way of a call. Changes nothing.
@@ -93,29 +100,26 @@ impl Permit {
         admit: impl Fn(&Breaker) -> Admission,
     ) -> Result<Self, Refused> {
         let live = &registry.models[index];
-        let (model, told) = admit(&live.breaker).map_err(Refused::Model)?;
-        registry.tell_model(index, told);
-        match admit(&registry.providers[live.provider].breaker) {
-            Ok((provider, told)) => {
-                registry.tell_provider(live.provider, told, now);
-                let registry = registry.clone();
-                Ok(Self {
-                    registry,
-                    index,
-                    model,
-                    provider,
-                    started: now,
-                    begun: false,
-                    waiting: false,
-                    entered: false,
-                    settled: false,
-                })
-            }
-            Err(refusal) => {
-                live.breaker.settle(model, Outcome::Neutral, None, now);
-                Err(Refused::Provider(refusal))
-            }
+        let (model, of_model) = admit(&live.breaker).map_err(Refused::Model)?;
+        let (provider, of_provider) = match admit(&registry.providers[live.provider].breaker) {
+            Ok((ticket, transition)) => (Ok(ticket), transition),
+            Err(refusal) => (Err(refusal), None),
+        };
+        if provider.is_err() {
+            live.breaker.settle(model, Outcome::Neutral, None, now);
         }
+        registry.changed((index, of_model), (live.provider, of_provider), now);
+        Ok(Self {
+            registry: registry.clone(),
+            index,
+            model,
+            provider: provider.map_err(Refused::Provider)?,
+            started: now,
+            begun: false,
+            waiting: false,
+            entered: false,
+            settled: false,
+        })
     }
 
     /// Runs our own call: only now has it begun.
@@ -141,17 +145,14 @@ impl Permit {
     /// Settles both breakers. `answered` says whether the upstream gave an answer at all.
     pub(crate) fn settle(mut self, verdict: &Verdict, answered: bool, now: Nanos) {
         let wait = verdict.cooldown.map(|cooldown| match cooldown {
-            Cooldown::For(wait) => wait.clamp(MIN_COOLDOWN, MAX_COOLDOWN),
-            Cooldown::Growing => self.live().grow(),
+            Cooldown::For(wait) => Wait::For(wait.clamp(MIN_COOLDOWN, MAX_COOLDOWN)),
+            Cooldown::Growing => Wait::Growing,
         });
         let blames_provider = matches!(verdict.charge, Charge::Provider | Charge::Credential);
         let (model_wait, provider_wait) = if blames_provider { (None, wait) } else { (wait, None) };
         let success = verdict.charge == Charge::Success;
         if answered {
             self.live().pace.answered(self.started, success.then(|| now.saturating_sub(self.started)));
-        }
-        if success {
-            self.live().unlimited();
         }
         let provider = self.provider_outcome(verdict, answered);
         let model = match verdict.charge {
@@ -177,6 +178,8 @@ impl Permit {
             (_, Some(Vouches::Fully)) => Outcome::Success,
             (_, Some(Vouches::Alive)) if half_open => Outcome::Neutral,
             (_, Some(Vouches::Alive)) => Outcome::Success,
+            (_, Some(Vouches::Back)) if half_open => Outcome::Success,
+            (_, Some(Vouches::Back)) => Outcome::Neutral,
             // A failed model's answer shows that the provider is back, but not that it is well.
             (Charge::Model | Charge::ModelOrRequest, None) if answered && half_open => Outcome::Success,
             (Charge::Model | Charge::ModelOrRequest, _) => evidence,
@@ -185,18 +188,17 @@ impl Permit {
         };
         if verdict.charge == Charge::Success {
             provider.succeeded();
-        } else if outcome == Outcome::Success {
+        } else if answered && verdict.charge != Charge::Credential {
             provider.authorized();
         }
         outcome
     }
 
     /// The model was limited. Two of one provider within a short time speak of the provider.
-    fn limited(&self, wait: Duration, now: Nanos) {
+    fn limited(&self, wait: Wait, now: Nanos) {
         let provider = self.live_provider();
         if provider.limited(self.index, now) {
-            let told = provider.breaker.cool_down(wait, now);
-            self.registry.tell_provider(self.live().provider, told, now);
+            self.registry.change_provider(self.live().provider, |breaker, now| breaker.cool_down(wait, now));
         }
     }
 
@@ -206,10 +208,9 @@ impl Permit {
         if self.begun {
             live.flow.end();
         }
-        let told = live.breaker.settle(self.model, model.0, model.1, now);
-        self.registry.tell_model(self.index, told);
-        let told = self.live_provider().breaker.settle(self.provider, provider.0, provider.1, now);
-        self.registry.tell_provider(live.provider, told, now);
+        let of_model = live.breaker.settle(self.model, model.0, model.1, now);
+        let of_provider = self.live_provider().breaker.settle(self.provider, provider.0, provider.1, now);
+        self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
     }
 
     /// Whether this call, dropped now, was hanging.

@@ -77,6 +77,8 @@ pub enum Vouches {
     Fully,
     /// The provider is alive: credits it while closed, and leaves a half-open one undecided.
     Alive,
+    /// The provider is back, if it was away: closes a half-open one, and leaves a closed one as it is.
+    Back,
     /// Nothing.
     No,
 }

@@ -140,12 +140,12 @@ where
                             let ends = || journey.attempt_ends(choice, settings, true);
                             ready!(this.timer.as_mut().poll(journey.registry(), ends, cx));
                             clock.tick();
-                            journey.not_ready(choice);
+                            journey.not_ready(choice, clock.now(journey.registry()));
                             this.step.set(Step::Choose);
                             continue;
                         }
                         Poll::Ready(Err(error)) => {
-                            journey.not_ready(choice);
+                            journey.not_ready(choice, clock.now(journey.registry()));
                             this.last.get_or_insert(Last::Error(error));
                             this.step.set(Step::Choose);
                             continue;
@@ -197,8 +197,11 @@ where
                         }
                         Poll::Pending => {
                             permit.waiting(true);
-                            let again = this.request.is_some();
-                            let ends = || journey.attempt_ends(choice, settings, again);
+                            let again = || {
+                                let executed = engine.classify.timed_out(aimed).executed;
+                                this.request.is_some() && settings.replay.allows(executed)
+                            };
+                            let ends = || journey.attempt_ends(choice, settings, again());
                             ready!(this.timer.as_mut().poll(journey.registry(), ends, cx));
                             clock.tick();
                             (None, engine.classify.timed_out(aimed))

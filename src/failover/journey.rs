@@ -5,11 +5,12 @@
 use super::{
     plan::{Candidates, Plan, PlanError},
     served::{Fate, Served, Skip, Tried},
-    settings::{Replay, Settings},
+    settings::Settings,
 };
 use crate::{
-    classify::{Charge, Executed, Next, Verdict, Vouches, Why},
+    classify::{Charge, Next, Verdict, Vouches, Why},
     lane::Lane,
+    log::say,
     machine::{
         Nanos, nanos,
         plan::{self, Cursor, Set},
@@ -101,6 +102,9 @@ impl Journey {
             if self.attempts > 0 {
                 return None;
             }
+            if let Some(choice) = self.choose_back_meanwhile(now) {
+                return Some(choice);
+            }
             self.last_resort = Some(Set::default());
         }
         self.choose_last_resort(now)
@@ -113,16 +117,23 @@ impl Journey {
             let in_trouble = |position| in_trouble.contains(registry.models[candidates.get(position)].provider);
             let model = self.candidates.get(self.cursor.next(self.within, in_trouble)?);
             if let Err(refused) = Permit::peek(registry, model, now) {
-                self.skip(model, Skip::refused(refused, now));
-            } else if self.costs_too_much(model) {
-                self.skip(model, Skip::MaxCost);
+                self.skip(model, Skip::refused(refused, now), now);
+            } else if self.costs_too_much(model, 0.0) {
+                self.skip(model, Skip::MaxCost, now);
             } else {
                 match self.pay(model, now) {
                     Ok(paid) => return Some(self.choice(model, now, false, paid)),
-                    Err(skip) => self.skip(model, skip),
+                    Err(skip) => self.skip(model, skip, now),
                 }
             }
         }
+    }
+
+    /// Somebody who was refused when the request came, and could be asked by now.
+    fn choose_back_meanwhile(&self, now: Nanos) -> Option<Choice> {
+        let back = |model| Permit::peek(self.registry(), model, now).is_ok() && !self.costs_too_much(model, 0.0);
+        let model = self.served.refused_but(back)?;
+        Some(self.choice(model, now, false, false))
     }
 
     /// Nobody can be asked. Before everyone is refused, one request a second for each provider goes to the model of
@@ -135,20 +146,24 @@ impl Journey {
                 continue;
             }
             turned_to.insert(provider);
-            let of_provider = (0..self.within).map(|position| self.candidates.get(position));
-            let open = of_provider.filter(|model| {
-                self.live(*model).provider == provider
-                    && !self.costs_too_much(*model)
-                    && Permit::peek_last_resort(self.registry(), *model, now)
-            });
-            let longest_ago = open.min_by_key(|model| self.live(*model).last_resort.load(Ordering::Relaxed));
-            let Some(model) = longest_ago else { continue };
+            let Some(model) = self.last_resort_of(provider, now) else { continue };
             if self.registry().providers[provider].take_last_resort(now) {
                 self.live(model).last_resort.store(now.saturating_add(1), Ordering::Relaxed);
                 return Some(self.choice(model, now, true, false));
             }
         }
         None
+    }
+
+    /// The open model of a provider that has not been asked for longest.
+    fn last_resort_of(&self, provider: usize, now: Nanos) -> Option<usize> {
+        let candidates = (0..self.within).map(|position| self.candidates.get(position));
+        let open = candidates.filter(|model| {
+            self.live(*model).provider == provider
+                && !self.costs_too_much(*model, 0.0)
+                && Permit::peek_last_resort(self.registry(), *model, now)
+        });
+        open.min_by_key(|model| self.live(*model).last_resort.load(Ordering::Relaxed))
     }
 
     fn choice(&self, model: usize, at: Nanos, last_resort: bool, paid: bool) -> Choice {
@@ -166,15 +181,17 @@ impl Journey {
         if paid { Ok(true) } else { Err(Skip::Budget) }
     }
 
-    fn costs_too_much(&self, model: usize) -> bool {
+    /// Whether a call would cost more than the request may, `besides` what it has cost and may have cost so far.
+    /// Sums of decimal fractions are not exact, so that a hair above the limit is the limit.
+    fn costs_too_much(&self, model: usize, besides: f64) -> bool {
         self.max_cost.is_some_and(|most| {
-            let spent = self.served.cost() + self.served.cost_at_risk();
-            spent + self.live(model).model.get_cost() > most
+            let spent = self.served.cost() + self.served.cost_at_risk() + besides;
+            spent + self.live(model).model.get_cost() > most + most * 1e-9
         })
     }
 
-    fn skip(&mut self, model: usize, skip: Skip) {
-        self.served.note(model, Fate::Skipped(skip));
+    fn skip(&mut self, model: usize, skip: Skip, now: Nanos) {
+        self.served.note(model, Fate::Skipped(skip), now);
     }
 
     /// Takes the permit for a candidate whose client is ready. A candidate rejected now is a skip.
@@ -185,18 +202,18 @@ impl Journey {
         } else {
             Permit::admit(self.registry(), choice.model, now, lease)
         };
-        admitted.map_err(|refused| self.reject(choice, Skip::refused(refused, now))).ok()
+        admitted.map_err(|refused| self.reject(choice, Skip::refused(refused, now), now)).ok()
     }
 
     /// The candidate's client did not become ready.
-    pub(crate) fn not_ready(&mut self, choice: Choice) {
-        self.reject(choice, Skip::NotReady);
+    pub(crate) fn not_ready(&mut self, choice: Choice, now: Nanos) {
+        self.reject(choice, Skip::NotReady, now);
     }
 
-    fn reject(&mut self, choice: Choice, skip: Skip) {
+    fn reject(&mut self, choice: Choice, skip: Skip, now: Nanos) {
         self.refund(choice);
         if !choice.last_resort {
-            self.skip(choice.model, skip);
+            self.skip(choice.model, skip, now);
         }
     }
 
@@ -235,21 +252,28 @@ impl Journey {
         plan::attempt_ends(choice.at, self.deadline, self.timeout(choice.model, settings), last)
     }
 
-    /// Whether somebody else could be asked after the attempt under way or about to begin.
+    /// Whether somebody else could be asked after the attempt under way or about to begin, should it run out of time.
     fn has_next(&self, choice: Choice, settings: &Settings) -> bool {
         let model = |position| self.candidates.get(position);
         if choice.number >= settings.max_attempts {
             return false;
         }
         match &self.last_resort {
-            None => self
-                .cursor
-                .rest(self.within)
-                .any(|position| Permit::peek(self.registry(), model(position), choice.at).is_ok()),
-            Some(turned_to) => {
-                (0..self.within).any(|position| !turned_to.contains(self.live(model(position)).provider))
-            }
+            None => self.cursor.rest(self.within).map(model).any(|next| self.may_follow(choice, next)),
+            Some(turned_to) => (0..self.within)
+                .map(|position| self.live(model(position)).provider)
+                .any(|provider| !turned_to.contains(provider) && self.last_resort_of(provider, choice.at).is_some()),
         }
+    }
+
+    fn may_follow(&self, choice: Choice, next: usize) -> bool {
+        let registry = self.registry();
+        let provider = self.live(next).provider;
+        let free =
+            choice.number < 2 || !(self.asked.contains(provider) || provider == self.live(choice.model).provider);
+        Permit::peek(registry, next, choice.at).is_ok()
+            && !self.costs_too_much(next, self.live(choice.model).model.get_cost())
+            && (free || registry.providers[provider].budget_left(registry.calls(provider), choice.at) >= 1.0)
     }
 
     /// Hears a result, and says whether the next model is to be asked. `verdict` becomes what is to be settled.
@@ -261,9 +285,9 @@ impl Journey {
         settings: &Settings,
         now: Nanos,
     ) -> bool {
-        self.weigh(verdict);
         let provider = self.live(choice.model).provider;
-        let no_answer = !answered && matches!(verdict.charge, Charge::Model);
+        let no_answer = !answered && matches!(verdict.charge, Charge::Model | Charge::ModelOrRequest);
+        self.weigh(verdict, answered);
         if no_answer || matches!(verdict.charge, Charge::Provider | Charge::Credential) {
             self.in_trouble.insert(provider);
         }
@@ -280,22 +304,18 @@ impl Journey {
             took,
             last_resort: choice.last_resort,
         };
-        self.served.note(choice.model, Fate::Tried(tried));
-        let replays = match settings.replay {
-            Replay::Maybe => true,
-            Replay::NotExecuted => verdict.executed == Executed::No,
-        };
-        verdict.next == Next::TryNext && replays
+        self.served.note(choice.model, Fate::Tried(tried), now);
+        verdict.next == Next::TryNext && settings.replay.allows(verdict.executed)
     }
 
     /// After one model has failed in a way that may be the request's own fault, no other is blamed for the same.
-    fn weigh(&mut self, verdict: &mut Verdict) {
+    fn weigh(&mut self, verdict: &mut Verdict, answered: bool) {
         if verdict.charge != Charge::ModelOrRequest {
             return;
         }
         if self.poisoned {
             verdict.charge = Charge::Nobody;
-            verdict.vouches = Some(Vouches::No);
+            verdict.vouches = Some(if answered { Vouches::Back } else { Vouches::No });
         } else {
             verdict.charge = Charge::Model;
             self.poisoned = true;
@@ -309,14 +329,14 @@ impl Journey {
     /// The end: a response of this model.
     pub(crate) fn answered(mut self, model: usize, all_failed: bool, now: Nanos) -> Served {
         self.served.answered(model, all_failed);
-        self.served.took(Duration::from_nanos(now.saturating_sub(self.began)));
+        self.served.ended(self.began, now);
         self.served
     }
 
     /// The end, without a response.
     pub(crate) fn unanswered(mut self, now: Nanos) -> Box<Served> {
         self.served.unanswered();
-        self.served.took(Duration::from_nanos(now.saturating_sub(self.began)));
+        self.served.ended(self.began, now);
         Box::new(self.served)
     }
 }
@@ -334,13 +354,15 @@ struct FailedAttempt {
 impl Drop for FailedAttempt {
     fn drop(&mut self) {
         let name = |model: usize| self.registry.models[model].model.name();
-        tracing::warn!(
-            model = name(self.model),
-            provider = self.registry.models[self.model].model.provider(),
-            why = %self.why,
-            took_ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
-            next = self.next.map_or("nobody", name),
-            "attempt failed",
-        );
+        say(|| {
+            tracing::warn!(
+                model = name(self.model),
+                provider = self.registry.models[self.model].model.provider(),
+                why = %self.why,
+                took_ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+                next = self.next.map_or("nobody", name),
+                "attempt failed",
+            );
+        });
     }
 }

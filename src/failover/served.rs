@@ -29,6 +29,7 @@ pub struct Served {
 pub(crate) struct Entry {
     pub(crate) model: usize,
     pub(crate) fate: Fate,
+    at: Nanos,
 }
 
 /// A candidate, and what became of it.
@@ -104,6 +105,16 @@ impl Skip {
         }
     }
 
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Open(..) | Self::Cooldown(..) | Self::ProbesTaken(..) | Self::ForcedOpen(_))
+    }
+
+    fn age(&mut self, by: Duration) {
+        if let Self::Open(_, retry_in) | Self::Cooldown(_, retry_in) | Self::ProbesTaken(_, retry_in) = self {
+            *retry_in = retry_in.saturating_sub(by);
+        }
+    }
+
     pub(crate) fn refused(refused: Refused, now: Nanos) -> Self {
         let (whose, refusal) = match refused {
             Refused::Model(refusal) => (Whose::Model, refusal),
@@ -135,12 +146,18 @@ impl Served {
         &self.registry
     }
 
-    /// Notes what became of a candidate, in the place of what became of it before: each is there once.
-    pub(crate) fn note(&mut self, model: usize, fate: Fate) {
-        if matches!(fate, Fate::Tried(Tried { last_resort: true, .. })) {
-            self.candidates.retain(|entry| entry.model != model);
-        }
-        self.candidates.push(Entry { model, fate });
+    /// Notes what became of a candidate. Each is there once: one that was skipped, and then looked at again, for what
+    /// became of it in the end.
+    pub(crate) fn note(&mut self, model: usize, fate: Fate, at: Nanos) {
+        self.candidates.retain(|entry| entry.model != model);
+        self.candidates.push(Entry { model, fate, at });
+    }
+
+    /// The skipped candidate that a breaker refused and that `back` says would be admitted now.
+    pub(crate) fn refused_but(&self, mut back: impl FnMut(usize) -> bool) -> Option<usize> {
+        let refused = |fate: &Fate| matches!(fate, Fate::Skipped(skip) if skip.is_refusal());
+        let mut skipped = self.candidates.iter().filter(|entry| refused(&entry.fate)).map(|entry| entry.model);
+        skipped.find(|model| back(*model))
     }
 
     pub(crate) fn answered(&mut self, model: usize, all_failed: bool) {
@@ -156,8 +173,14 @@ impl Served {
         self.could_fail_over = false;
     }
 
-    pub(crate) fn took(&mut self, elapsed: Duration) {
-        self.elapsed = elapsed;
+    /// The request has ended: what is told of times to come is told as of now.
+    pub(crate) fn ended(&mut self, began: Nanos, now: Nanos) {
+        self.elapsed = Duration::from_nanos(now.saturating_sub(began));
+        for entry in &mut self.candidates {
+            if let Fate::Skipped(skip) = &mut entry.fate {
+                skip.age(Duration::from_nanos(now.saturating_sub(entry.at)));
+            }
+        }
     }
 
     /// The model whose response this is; `None` when there is none.

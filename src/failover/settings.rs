@@ -1,6 +1,9 @@
 //! What a failover layer is told, once.
 
-use crate::machine::config::{self, ConfigError};
+use crate::{
+    classify::Executed,
+    machine::config::{self, ConfigError},
+};
 use std::time::Duration;
 
 /// After which results another model may be asked, judged by whether the request may have been executed.
@@ -12,6 +15,15 @@ pub enum Replay {
     Maybe,
     /// Only when it was certainly not executed: for requests that must not happen twice.
     NotExecuted,
+}
+
+impl Replay {
+    pub(crate) fn allows(self, executed: Executed) -> bool {
+        match self {
+            Self::Maybe => true,
+            Self::NotExecuted => executed == Executed::No,
+        }
+    }
 }
 
 /// What the caller gets when every model that was asked failed and the last one gave a response.

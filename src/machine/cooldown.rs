@@ -16,7 +16,14 @@ pub const COOLDOWN_JITTER: f64 = 0.1;
 /// Two models of one provider limited within this time block the provider: 2 s.
 pub const PROVIDER_LIMIT_WINDOW: Duration = Duration::from_secs(2);
 
-/// The doubling wait of one model.
+/// How long to wait: as long as was asked, or longer each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    For(Duration),
+    Growing,
+}
+
+/// The doubling wait of one upstream.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Growing {
     level: u32,

@@ -5,7 +5,7 @@ use crate::{
         Nanos,
         breaker::Breaker,
         budget::Bucket,
-        cooldown::{Growing, Limited},
+        cooldown::Limited,
         ewma::Pace,
         nanos,
         stripe::{self, Padded},
@@ -25,9 +25,6 @@ pub(crate) struct LiveModel {
     pub(crate) breaker: Breaker,
     pub(crate) pace: Pace,
     pub(crate) flow: Flow,
-    /// The wait after a 429 that does not say how long. `limited` spares successes the lock.
-    growing: Mutex<Growing>,
-    limited: AtomicU64,
     /// When it was last asked as a last resort, plus one; 0 for never.
     pub(crate) last_resort: AtomicU64,
 }
@@ -40,24 +37,8 @@ impl LiveModel {
             provider,
             pace: Pace::new(stripes),
             flow: Flow::new(stripes),
-            growing: Mutex::new(Growing::default()),
-            limited: AtomicU64::new(0),
             last_resort: AtomicU64::new(0),
             model,
-        }
-    }
-
-    /// The next growing wait.
-    pub(crate) fn grow(&self) -> Duration {
-        self.limited.store(1, Ordering::Relaxed);
-        lock(&self.growing).next()
-    }
-
-    /// A success ends the growth.
-    pub(crate) fn unlimited(&self) {
-        if self.limited.load(Ordering::Relaxed) != 0 {
-            self.limited.store(0, Ordering::Relaxed);
-            lock(&self.growing).reset();
         }
     }
 }

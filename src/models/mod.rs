@@ -11,13 +11,15 @@ pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, Snapshot, W
 
 use crate::{
     lane::{Lane, Striped},
+    log::say,
     machine::{
         Nanos,
-        breaker::{Command, State, Transition},
+        breaker::{Breaker, Command, State, Transition, Wait},
         nanos,
     },
     model::Model,
 };
+use smallvec::SmallVec;
 use std::{collections::HashMap, fmt, time::Duration};
 use tokio::time::Instant;
 
@@ -51,6 +53,9 @@ pub(crate) struct Registry {
     pub(crate) providers: Box<[LiveProvider]>,
     names: HashMap<Box<str>, usize>,
 }
+
+/// The number of a model or a provider, and how its breaker changed, if it did.
+pub(crate) type Change = (usize, Option<Transition>);
 
 /// No model, or no provider, has this name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,8 +115,7 @@ impl Models {
     /// When no model has this name.
     pub fn command(&self, model: &str, command: Command) -> Result<(), UnknownName> {
         let index = self.registry.find(model).ok_or_else(|| UnknownName::model(model))?;
-        let transition = self.registry.models[index].breaker.command(command, self.registry.now());
-        self.registry.tell_model(index, transition);
+        self.registry.change_model(index, |breaker, now| breaker.command(command, now));
         Ok(())
     }
 
@@ -122,9 +126,7 @@ impl Models {
     /// When no provider has this name.
     pub fn command_provider(&self, provider: &str, command: Command) -> Result<(), UnknownName> {
         let index = self.registry.find_provider(provider)?;
-        let now = self.registry.now();
-        let transition = self.registry.providers[index].breaker.command(command, now);
-        self.registry.tell_provider(index, transition, now);
+        self.registry.change_provider(index, |breaker, now| breaker.command(command, now));
         Ok(())
     }
 
@@ -136,8 +138,7 @@ impl Models {
     /// When no model has this name.
     pub fn cool_down(&self, model: &str, wait: Duration) -> Result<(), UnknownName> {
         let index = self.registry.find(model).ok_or_else(|| UnknownName::model(model))?;
-        let transition = self.registry.models[index].breaker.cool_down(wait, self.registry.now());
-        self.registry.tell_model(index, transition);
+        self.registry.change_model(index, |breaker, now| breaker.cool_down(Wait::For(wait), now));
         Ok(())
     }
 
@@ -148,9 +149,7 @@ impl Models {
     /// When no provider has this name.
     pub fn cool_down_provider(&self, provider: &str, wait: Duration) -> Result<(), UnknownName> {
         let index = self.registry.find_provider(provider)?;
-        let now = self.registry.now();
-        let transition = self.registry.providers[index].breaker.cool_down(wait, now);
-        self.registry.tell_provider(index, transition, now);
+        self.registry.change_provider(index, |breaker, now| breaker.cool_down(Wait::For(wait), now));
         Ok(())
     }
 
@@ -194,37 +193,57 @@ impl Registry {
         self.providers[provider].models.iter().map(|index| self.models[*index].flow.started()).sum()
     }
 
-    /// Says that a model's breaker changed. No lock is held here.
-    pub(crate) fn tell_model(&self, index: usize, transition: Option<Transition>) {
-        if let Some(transition) = transition {
-            let model = &self.models[index].model;
-            self.log(Some(model.name()), model.provider(), &transition);
+    fn change_model(&self, index: usize, change: impl FnOnce(&Breaker, Nanos) -> Option<Transition>) {
+        let now = self.now();
+        let transition = change(&self.models[index].breaker, now);
+        self.changed((index, transition), (self.models[index].provider, None), now);
+    }
+
+    pub(crate) fn change_provider(&self, index: usize, change: impl FnOnce(&Breaker, Nanos) -> Option<Transition>) {
+        let now = self.now();
+        let transition = change(&self.providers[index].breaker, now);
+        self.changed((0, None), (index, transition), now);
+    }
+
+    /// Says what changed of a model's breaker and its provider's, once both are settled and no lock is held. A provider
+    /// that has closed makes its open models half-open.
+    pub(crate) fn changed(&self, model: Change, provider: Change, now: Nanos) {
+        let mut changes = SmallVec::<[(usize, Transition); 4]>::new();
+        changes.extend(model.1.map(|transition| (model.0, transition)));
+        let own = changes.len();
+        if provider.1.is_some_and(|transition| transition.to == State::Closed) {
+            let hasten = |model: &usize| Some((*model, self.models[*model].breaker.hasten(now)?));
+            changes.extend(self.providers[provider.0].models.iter().filter_map(hasten));
+        }
+        for (index, transition) in &changes[..own] {
+            self.log_model(*index, transition, now);
+        }
+        if let Some(transition) = &provider.1 {
+            self.log(None, self.providers[provider.0].provider.name(), transition, now);
+        }
+        for (index, transition) in &changes[own..] {
+            self.log_model(*index, transition, now);
         }
     }
 
-    /// Says that a provider's breaker changed. One that has closed makes its open models half-open.
-    pub(crate) fn tell_provider(&self, index: usize, transition: Option<Transition>, now: Nanos) {
-        let Some(transition) = transition else { return };
-        let live = &self.providers[index];
-        self.log(None, live.provider.name(), &transition);
-        if transition.to == State::Closed {
-            for model in &live.models {
-                self.tell_model(*model, self.models[*model].breaker.hasten(now));
-            }
-        }
+    fn log_model(&self, index: usize, transition: &Transition, now: Nanos) {
+        let model = &self.models[index].model;
+        self.log(Some(model.name()), model.provider(), transition, now);
     }
 
     /// One line; without a model it is the provider's own breaker.
-    fn log(&self, model: Option<&str>, provider: &str, transition: &Transition) {
-        let retry_in_ms = transition.retry_at.map(|at| at.saturating_sub(self.now()) / 1_000_000);
-        tracing::info!(
-            model,
-            provider,
-            from = %transition.from,
-            to = %transition.to,
-            cause = %transition.cause,
-            retry_in_ms,
-            "breaker changed",
-        );
+    fn log(&self, model: Option<&str>, provider: &str, transition: &Transition, now: Nanos) {
+        let retry_in_ms = transition.retry_at.map(|at| at.saturating_sub(now) / 1_000_000);
+        say(|| {
+            tracing::info!(
+                model,
+                provider,
+                from = %transition.from,
+                to = %transition.to,
+                cause = %transition.cause,
+                retry_in_ms,
+                "breaker changed",
+            );
+        });
     }
 }

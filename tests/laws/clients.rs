@@ -84,8 +84,8 @@ async fn law_12_a_readiness_that_comes_in_time_is_no_failure_and_not_what_the_mo
 async fn law_12_the_time_of_one_attempt_does_not_run_on_in_the_next() {
     let world = setup("a1@a b1@b").layer(|layer| layer.attempt_timeout(secs(10))).build();
     world.script.play("a1", [Act::Answer(503, secs(8))]);
-    world.script.play("b1", [Act::Answer(200, secs(8))]);
-    world.script.ready("b", Readiness::After(secs(1)));
+    world.script.play("b1", [Act::Answer(200, secs(5))]);
+    world.script.ready("b", Readiness::After(secs(4)));
     assert_about(answer(world.ask().await).1.elapsed(), secs(17));
 }
 

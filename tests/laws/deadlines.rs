@@ -125,6 +125,25 @@ async fn law_15_waiting_for_clients_ends_by_the_deadline_too() {
     assert_eq!((skip(served, "a1"), skip(served, "b1")), (Skip::NotReady, Skip::NotReady));
 }
 
+/// The first one's client is never ready, which costs neither an attempt nor money: the next can still be asked.
+async fn waits_in_vain(setup: Setup, plan: Plan) {
+    let world = setup.build();
+    world.script.ready("a", Readiness::Never);
+    let (_, served) = answer(world.send(plan.deadline(secs(40))).await);
+    assert_about(served.elapsed(), secs(30));
+    assert_eq!((skip(&served, "a1"), tried(&served)), (Skip::NotReady, vec!["b1".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_15_waiting_for_the_client_of_the_last_attempt_leaves_a_reserve() {
+    waits_in_vain(setup("a1@a b1@b").layer(|layer| layer.max_attempts(1)), Plan::new()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_15_waiting_for_the_client_of_the_last_that_can_be_paid_leaves_a_reserve() {
+    waits_in_vain(setup("a1@a b1@b").models(|model| model.cost(1.0)), Plan::new().max_cost(1.5)).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn law_15_nobody_is_asked_once_the_deadline_has_passed() {
     let world = world("a1@a b1@b");

@@ -6,12 +6,13 @@ use crate::{
 };
 use futures::FutureExt;
 use std::{
+    cell::RefCell,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex},
+    rc::Rc,
+    sync::{Arc, Mutex, Once},
 };
 use tower::ServiceExt;
 use tower_failover::{Command, FailoverLayer, Model, Models, State, WithServed, aim, classify};
-use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 const COMMANDS: [Command; 4] = [Command::ForceOpen, Command::Disable, Command::Shadow, Command::Reset];
@@ -113,10 +114,17 @@ async fn law_08_a_shadow_refuses_nothing() {
     assert_eq!(world.script.calls_of("a1"), 3);
 }
 
-/// Hears each log line of the crate.
-struct Listener<F>(F);
+type Listener = Rc<dyn Fn(&str)>;
 
-impl<S: tracing::Subscriber, F: Fn(&str) + 'static> Layer<S> for Listener<F> {
+thread_local! {
+    static LISTENER: RefCell<Option<Listener>> = const { RefCell::new(None) };
+}
+
+/// Hears each log line of the crate, and gives it to the listener of this thread. One for the whole process: tracing
+/// remembers for each line whether anybody listens, and a subscriber of one thread may come too late for that.
+struct Ear;
+
+impl<S: tracing::Subscriber> Layer<S> for Ear {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         struct Line(String);
         impl tracing::field::Visit for Line {
@@ -124,16 +132,38 @@ impl<S: tracing::Subscriber, F: Fn(&str) + 'static> Layer<S> for Listener<F> {
                 self.0 += &format!("{}={value:?} ", field.name());
             }
         }
-        if event.metadata().target().starts_with("tower_failover") {
+        /// Listens again, whatever happened, and not before: what a listener does may be told, but not to itself.
+        struct Again(Listener);
+        impl Drop for Again {
+            fn drop(&mut self) {
+                LISTENER.set(Some(self.0.clone()));
+            }
+        }
+        if !event.metadata().target().starts_with("tower_failover") {
+            return;
+        }
+        if let Some(listener) = LISTENER.take().map(Again) {
             let mut line = Line(String::new());
             event.record(&mut line);
-            (self.0)(&line.0);
+            (listener.0)(&line.0);
         }
     }
 }
 
-fn listen(listener: impl Fn(&str) + Send + Sync + 'static) -> DefaultGuard {
-    tracing::subscriber::set_default(tracing_subscriber::registry().with(Listener(listener)))
+/// Ends the listening.
+struct Listening;
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        LISTENER.set(None);
+    }
+}
+
+fn listen(listener: impl Fn(&str) + 'static) -> Listening {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Ear)).unwrap());
+    LISTENER.set(Some(Rc::new(listener)));
+    Listening
 }
 
 #[tokio::test(start_paused = true)]

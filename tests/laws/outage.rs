@@ -138,6 +138,13 @@ async fn law_22_never_into_a_cooldown() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn law_22_a_model_in_a_cooldown_takes_the_turn_of_no_other() {
+    let world = outage("a1@a a2@a").await;
+    world.models.cool_down("a1", secs(5)).unwrap();
+    assert_eq!(tried(&answer(world.ask().await).1), ["a2"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn law_22_never_into_a_forced_open() {
     for name in ["a1", "@a"] {
         let world = outage("a1@a").await;

@@ -2,7 +2,7 @@
 
 use crate::{
     script::{Act, Fault, Readiness, scripted_panic},
-    world::{World, answer, attempts, fates, ms, secs, served, setup, skip, trips_after, world},
+    world::{Req, World, answer, attempts, fates, ms, secs, served, setup, skip, trips_after, world},
 };
 use futures::{FutureExt, future::join_all, poll};
 use std::{
@@ -10,7 +10,8 @@ use std::{
     time::Duration,
 };
 use tokio::time::{advance, timeout};
-use tower_failover::{Budget, Cause, Command, Error, Skip, State, Whose};
+use tower::ServiceExt;
+use tower_failover::{Answer, Budget, Cause, Command, Error, FailoverLayer, Finish, Skip, State, Verdict, Whose};
 
 fn hanging(names: &str) -> World {
     let world = world(names);
@@ -92,6 +93,7 @@ async fn law_02_a_panic_in_poll_is_one_failure_and_goes_on_unwinding() {
 #[tokio::test(start_paused = true)]
 async fn law_02_a_panic_of_the_callers_classifier_is_nothing_to_the_model() {
     let world = setup("a1@a").judge(|_| scripted_panic()).build();
+    world.script.play("a1", [Act::Answer(200, secs(60))]);
     assert!(AssertUnwindSafe(world.ask()).catch_unwind().await.is_err());
     assert_eq!((world.failures("a1"), world.failures("@a"), world.in_flight()), (0, 0, 0));
 }
@@ -292,6 +294,33 @@ async fn law_04_no_clock_runs_while_the_client_is_not_ready() {
     assert_eq!((world.script.calls_of("a1"), world.failures("a1"), world.in_flight()), (1, 0, 0));
 }
 
+/// Hands the permit on with the answer.
+struct HandsOn;
+
+impl Finish<u16> for HandsOn {
+    type Response = Answer<u16>;
+
+    fn finish(&self, answer: Answer<u16>) -> Answer<u16> {
+        answer
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_04_a_permit_that_the_caller_holds_after_the_answer_is_in_flight_and_then_neutral() {
+    let world = world("a1@a");
+    world.script.play("a1", [503]);
+    let layer = FailoverLayer::builder(world.models.clone()).finish(HandsOn).build().unwrap();
+    let engine = layer.by_provider(|provider| world.script.client(provider.name()));
+    let held = engine.clone().oneshot(Req::default()).await.unwrap();
+    advance(secs(60)).await;
+    assert_eq!(world.model("a1").in_flight, 1);
+    drop(held);
+    assert_eq!((world.model("a1").in_flight, world.failures("a1")), (0, 0));
+    let held = engine.oneshot(Req::default()).await.unwrap();
+    held.permit.expect("its own").settle(&Verdict::model_failed());
+    assert_eq!((world.model("a1").in_flight, world.failures("a1")), (0, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn law_04_a_probe_that_hangs_has_failed() {
     let world = setup("a1@a").breakers(trips_after(1)).build();
@@ -312,6 +341,19 @@ async fn law_05_a_breaker_that_opens_while_the_client_is_awaited_is_a_skip_and_n
     assert_eq!(fates(&served), [("a1".to_owned(), Some(Skip::ForcedOpen(Whose::Model))), ("b1".to_owned(), None)]);
     assert_eq!((served.attempts(), world.script.called().len()), (1, 1));
     assert_eq!((world.model("a1").calls, world.in_flight()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_05_a_models_probe_is_given_back_when_its_provider_refuses() {
+    let world = setup("a1@a b1@b").breakers(trips_after(1)).build();
+    world.half_open("a1").await;
+    world.script.ready("a", Readiness::After(secs(1)));
+    let mut call = world.begin();
+    assert!(poll!(&mut call).is_pending());
+    world.command("@a", Command::ForceOpen);
+    let (_, served) = answer(call.await);
+    assert_eq!(skip(&served, "a1"), Skip::ForcedOpen(Whose::Provider));
+    assert_eq!((world.breaker("a1").probes, world.in_flight()), (0, 0));
 }
 
 /// The third model of one provider is a paid failover; it is lost while its client is awaited.

@@ -47,13 +47,15 @@ async fn law_21_a_timeout_a_reset_and_a_5xx_blame_the_model_and_are_evidence() {
 
 #[tokio::test(start_paused = true)]
 async fn law_21_evidence_from_one_of_several_models_trips_no_provider() {
-    let world = trips_provider_after(2, "a1@a a2@a");
-    for _ in 0..30 {
-        one(&world, "a1", 503).await;
+    for act in [Act::from(503), Act::from(Fault::Reset), Act::Hang] {
+        let world = trips_provider_after(2, "a1@a a2@a");
+        for _ in 0..30 {
+            one(&world, "a1", act).await;
+        }
+        assert_eq!(world.state("@a"), State::Closed, "{act:?}");
+        one(&world, "a2", act).await;
+        assert_eq!(world.state("@a"), State::Open, "{act:?}");
     }
-    assert_eq!(world.state("@a"), State::Closed);
-    one(&world, "a2", 503).await;
-    assert_eq!(world.state("@a"), State::Open);
 }
 
 #[tokio::test(start_paused = true)]

@@ -69,6 +69,10 @@ async fn law_15_a_request_sent_once_may_use_all_the_time() {
         .unwrap();
     world.script.play("a1", [Act::Answer(200, secs(39))]);
     let engine = short.by_provider(|provider| world.script.client(provider.name()));
+    assert_eq!(engine.clone().oneshot(Once).await.unwrap().0, 200);
+    // Before it was sent it could have gone to another, and the wait for its client left a reserve.
+    world.script.ready("a", crate::script::Readiness::After(secs(1)));
+    world.script.play("a1", [Act::Answer(200, secs(38))]);
     assert_eq!(engine.oneshot(Once).await.unwrap().0, 200);
 }
 

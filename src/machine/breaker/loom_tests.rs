@@ -3,6 +3,7 @@
 use super::*;
 use crate::machine::window::Totals;
 use loom::{sync::Arc, thread};
+use std::time::Duration;
 
 const LEASE: Duration = Duration::from_secs(120);
 const WAIT: Nanos = 10_000_000_000;

@@ -32,9 +32,15 @@ use self::{
     run::{Run, Witnesses},
     word::Word,
 };
-use super::{Nanos, cooldown::COOLDOWN_JITTER, nanos, rng::Rng, window::TimeWindow};
+pub(crate) use super::cooldown::Wait;
+use super::{
+    Nanos,
+    cooldown::{COOLDOWN_JITTER, Growing},
+    nanos,
+    rng::Rng,
+    window::TimeWindow,
+};
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
-use std::time::Duration;
 
 /// One breaker; see the [module](self).
 #[derive(Debug)]
@@ -66,6 +72,8 @@ struct Slow {
     tripped: bool,
     /// Whether it is half-open after a cooldown, at the end of which one probe goes first.
     after_cooldown: bool,
+    /// The wait after a limit that does not say how long; a success ends its growth.
+    growing: Growing,
     cause: Option<Cause>,
     since: Nanos,
     rng: Rng,
@@ -94,6 +102,7 @@ impl Breaker {
                 level: 0,
                 tripped: false,
                 after_cooldown: false,
+                growing: Growing::default(),
                 cause: None,
                 since: 0,
                 rng: Rng::new(seed),
@@ -189,9 +198,9 @@ impl Breaker {
     }
 
     /// Blocks until the wait has elapsed, at the upstream's word or an operator's. Forced states stay.
-    pub(crate) fn cool_down(&self, wait: Duration, now: Nanos) -> Option<Transition> {
+    pub(crate) fn cool_down(&self, wait: Wait, now: Nanos) -> Option<Transition> {
         let mut slow = lock(&self.slow);
-        let until = cooldown_end(&mut slow.rng, now, wait);
+        let until = slow.cooldown_end(wait, now);
         match self.word().state {
             State::ForcedOpen | State::Disabled => None,
             State::Open => {
@@ -217,6 +226,7 @@ impl Breaker {
         };
         if command == Command::Reset {
             slow.level = 0;
+            slow.growing.reset();
             self.shadowed.store(0, Ordering::Relaxed);
         }
         if to == word.state && command != Command::Reset {
@@ -248,10 +258,16 @@ impl Breaker {
     }
 }
 
-fn cooldown_end(rng: &mut Rng, now: Nanos, wait: Duration) -> Nanos {
-    let wait = nanos(wait);
-    let jitter = (wait as f64 * COOLDOWN_JITTER * rng.unit()) as Nanos;
-    now.saturating_add(wait).saturating_add(jitter)
+impl Slow {
+    /// When a cooldown that begins now ends. A little later than asked, so that not everybody comes back at once.
+    fn cooldown_end(&mut self, wait: Wait, now: Nanos) -> Nanos {
+        let wait = nanos(match wait {
+            Wait::For(wait) => wait,
+            Wait::Growing => self.growing.next(),
+        });
+        let jitter = (wait as f64 * COOLDOWN_JITTER * self.rng.unit()) as Nanos;
+        now.saturating_add(wait).saturating_add(jitter)
+    }
 }
 
 #[cfg(all(test, not(tower_failover_loom)))]

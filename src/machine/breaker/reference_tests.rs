@@ -4,6 +4,7 @@
 use super::*;
 use crate::machine::window::Totals;
 use proptest::{prelude::*, test_runner::RngSeed};
+use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The most members of a breaker.
@@ -401,12 +402,12 @@ fn compare(config: BreakerConfig, members: usize, ops: &[Op]) {
             Op::Settle { back, outcome, cooldown } => {
                 if let Some(index) = (calls.len()).checked_sub(1 + back) {
                     let ticket = calls.remove(index);
-                    let transition = breaker.settle(ticket, outcome, cooldown, now);
+                    let transition = breaker.settle(ticket, outcome, cooldown.map(Wait::For), now);
                     assert_eq!(transition, model.settle(ticket, outcome, cooldown, seen(now), now));
                 }
             }
             Op::CoolDown(wait) => {
-                let transition = breaker.cool_down(wait, now);
+                let transition = breaker.cool_down(Wait::For(wait), now);
                 assert_eq!(transition, model.cool_down(wait, seen(now), now));
             }
             Op::Hasten => assert_eq!(breaker.hasten(now), model.hasten(now)),

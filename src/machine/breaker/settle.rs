@@ -1,19 +1,17 @@
 //! What results do.
 
-use super::{Breaker, Cause, Outcome, Refusal, Slow, State, Ticket, Transition, Trip, cooldown_end, word::Word};
+use super::{Breaker, Cause, Outcome, Refusal, Slow, State, Ticket, Transition, Trip, Wait, word::Word};
 use crate::{
     machine::Nanos,
     sync::{Ordering, lock},
 };
-use std::time::Duration;
-
 impl Breaker {
     /// Settles a call. Each ticket is settled once, which its owner sees to.
     pub(crate) fn settle(
         &self,
         ticket: Ticket,
         outcome: Outcome,
-        cooldown: Option<Duration>,
+        cooldown: Option<Wait>,
         now: Nanos,
     ) -> Option<Transition> {
         match (ticket, outcome, cooldown) {
@@ -35,7 +33,7 @@ impl Breaker {
         &self,
         ticket: Ticket,
         outcome: Outcome,
-        cooldown: Option<Duration>,
+        cooldown: Option<Wait>,
         now: Nanos,
     ) -> Option<Transition> {
         let mut slow = lock(&self.slow);
@@ -45,11 +43,10 @@ impl Breaker {
         else {
             return None;
         };
-        let until = cooldown.map(|wait| cooldown_end(&mut slow.rng, now, wait));
         if generation != word.generation {
             // A late result changes nothing. What its upstream asks for may lengthen a cooldown that is in force.
-            if self.cooldown_until.load(Ordering::Relaxed) > now {
-                self.lengthen_cooldown(until);
+            if let (Some(Wait::For(wait)), true) = (cooldown, self.cooldown_until.load(Ordering::Relaxed) > now) {
+                self.lengthen_cooldown(Some(slow.cooldown_end(Wait::For(wait), now)));
             }
             return None;
         }
@@ -59,6 +56,7 @@ impl Breaker {
             }
             self.publish_places(&slow);
         }
+        let until = cooldown.map(|wait| slow.cooldown_end(wait, now));
         self.lengthen_cooldown(until);
         let transition = match (ticket, outcome) {
             (Ticket::Counted { .. }, _) => self.settle_counted(&mut slow, word, outcome, now),
@@ -100,7 +98,10 @@ impl Breaker {
     fn settle_probe(&self, slow: &mut Slow, outcome: Outcome, now: Nanos) -> Option<Transition> {
         match outcome {
             Outcome::Neutral => return None,
-            Outcome::Success => slow.probes.succeeded(),
+            Outcome::Success => {
+                slow.probes.succeeded();
+                slow.growing.reset();
+            }
             Outcome::Failure(_) => slow.probes.failed(),
         }
         let (successes, probes) = self.asked_of_probes(slow);
@@ -119,6 +120,7 @@ impl Breaker {
         if outcome != Outcome::Success || matches!(self.waiting(now), Some(Refusal::Cooldown { .. })) {
             return None;
         }
+        slow.growing.reset();
         let (successes, _) = self.asked_of_probes(slow);
         if successes <= 1 {
             return Some(self.enter(slow, State::Closed, Cause::LastResort, now));

@@ -135,6 +135,16 @@ pub(crate) enum Refusal {
     ForcedOpen,
 }
 
+impl Refusal {
+    /// From when a call may be admitted; a forced state does not end by itself.
+    pub(crate) fn retry_at(self) -> Nanos {
+        match self {
+            Self::Open { retry_at } | Self::Cooldown { retry_at } | Self::ProbesTaken { retry_at } => retry_at,
+            Self::ForcedOpen => Nanos::MAX,
+        }
+    }
+}
+
 /// The right to one call, and under which terms its result counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ticket {
