@@ -137,7 +137,7 @@ where
                     let choice = *choice;
                     match client.poll_ready(cx) {
                         Poll::Pending => {
-                            let ends = || journey.attempt_ends(choice, settings, true);
+                            let ends = || journey.readiness_ends(choice, settings);
                             ready!(this.timer.as_mut().poll(journey.registry(), ends, cx));
                             clock.tick();
                             journey.not_ready(choice, clock.now(journey.registry()));

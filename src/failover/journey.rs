@@ -246,33 +246,47 @@ impl Journey {
         self.live(model).model.get_attempt_timeout().unwrap_or(settings.attempt_timeout)
     }
 
-    /// When an attempt must end. `again` says whether the request could be sent once more.
+    /// When waiting for a candidate's client must end. It leaves a reserve if somebody else could be asked instead, as
+    /// this one has not been asked yet.
+    pub(crate) fn readiness_ends(&self, choice: Choice, settings: &Settings) -> Nanos {
+        self.ends(choice, settings, !self.has_next(choice, false, settings))
+    }
+
+    /// When an attempt must end. `again` says whether the request could be sent once more after that.
     pub(crate) fn attempt_ends(&self, choice: Choice, settings: &Settings, again: bool) -> Nanos {
-        let last = !again || !self.has_next(choice, settings);
+        self.ends(choice, settings, !again || !self.has_next(choice, true, settings))
+    }
+
+    fn ends(&self, choice: Choice, settings: &Settings, last: bool) -> Nanos {
         plan::attempt_ends(choice.at, self.deadline, self.timeout(choice.model, settings), last)
     }
 
-    /// Whether somebody else could be asked after the attempt under way or about to begin, should it run out of time.
-    fn has_next(&self, choice: Choice, settings: &Settings) -> bool {
-        let model = |position| self.candidates.get(position);
-        if choice.number >= settings.max_attempts {
+    /// Whether somebody else could be asked after this candidate, which was `sent` the request or not.
+    fn has_next(&self, choice: Choice, sent: bool, settings: &Settings) -> bool {
+        if choice.number - u32::from(!sent) >= settings.max_attempts {
             return false;
         }
+        let model = |position| self.candidates.get(position);
         match &self.last_resort {
-            None => self.cursor.rest(self.within).map(model).any(|next| self.may_follow(choice, next)),
+            None => self.cursor.rest(self.within).map(model).any(|next| self.may_follow(choice, sent, next)),
             Some(turned_to) => (0..self.within)
                 .map(|position| self.live(model(position)).provider)
                 .any(|provider| !turned_to.contains(provider) && self.last_resort_of(provider, choice.at).is_some()),
         }
     }
 
-    fn may_follow(&self, choice: Choice, next: usize) -> bool {
+    fn may_follow(&self, choice: Choice, sent: bool, next: usize) -> bool {
         let registry = self.registry();
         let provider = self.live(next).provider;
-        let free =
-            choice.number < 2 || !(self.asked.contains(provider) || provider == self.live(choice.model).provider);
+        let (attempts, besides, asked) = if sent {
+            let live = self.live(choice.model);
+            (choice.number, live.model.get_cost(), live.provider == provider)
+        } else {
+            (choice.number - 1, 0.0, false)
+        };
+        let free = attempts < 2 || !(asked || self.asked.contains(provider));
         Permit::peek(registry, next, choice.at).is_ok()
-            && !self.costs_too_much(next, self.live(choice.model).model.get_cost())
+            && !self.costs_too_much(next, besides)
             && (free || registry.providers[provider].budget_left(registry.calls(provider), choice.at) >= 1.0)
     }
 

@@ -17,6 +17,22 @@ use tower::Layer;
 use crate::{HttpAim, HttpClassify, HttpFinish, HttpResend, JsonFields};
 
 /// Asks one model after another until one answers; see the [module](super).
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_failover::{Budget, FailoverLayer, Model, Models, Provider, Replay};
+///
+/// let models = Models::builder()
+///     .provider(Provider::new("nexa").base_url("https://api.nexa.example/v1").budget(Budget::default().per_second(1.0)))
+///     .model(Model::new("flux-schnell", "nexa").attempt_timeout(Duration::from_secs(20)))
+///     .model(Model::new("sdxl", "nexa"))
+///     .build()?;
+/// let layer = FailoverLayer::json(models)
+///     .deadline(Duration::from_secs(60))
+///     .replay(Replay::NotExecuted)
+///     .build()?;
+/// # Ok::<(), tower_failover::ConfigError>(())
+/// ```
 pub struct FailoverLayer<A, K, R, F> {
     engine: Striped<Engine<A, K, R, F>>,
 }

@@ -1,4 +1,57 @@
 //! The engine: ordered fallback over models, inside one deadline.
+//!
+//! # The way of a request
+//!
+//! For each candidate, in the caller's order: **peek** (a model whose breaker would refuse costs nothing but a look) ▶
+//! the **client** for this model, a clone of its own ▶ its **readiness** ▶ the **permit**, from the model's breaker and
+//! its provider's ▶ **aim** ▶ **call**, with a timer ▶ one [`Verdict`](crate::Verdict), which settles the permit. If it
+//! says *try next*, and the request may be sent again, the next candidate is looked at; else the result is the answer.
+//!
+//! Whoever owns the timer owns the permit: a timer in a layer of its own would drop the call and leave the breaker
+//! blind. So attempt timeout and deadline are set here, and no `tower::timeout` is needed below.
+//!
+//! # Who is asked
+//!
+//! - A model whose breaker, or whose provider's, is open is skipped. So is one that is cooling down, one whose failover
+//!   budget is used up, and one that would cost more than the request may.
+//! - Within one request, a provider that was blamed, timed out or reset is asked again only when no other is left.
+//! - At most [`MAX_ATTEMPTS`] models are asked, none of them twice.
+//! - When nobody can be asked the answer comes at once, and says why for each. But one request a second for each
+//!   provider goes through all the same, to the open model that has not been asked for longest, so that an outage never
+//!   outlives itself by an open wait. It never goes into a cooldown or a forced-open.
+//!
+//! # How long it takes
+//!
+//! An attempt ends after its own timeout ([`ATTEMPT_TIMEOUT`], or the model's), and every one but the last that can be
+//! made leaves a reserve of the time to the deadline: a quarter, at most 30 s. Waiting for a client to become ready
+//! counts, and is nobody's fault.
+//!
+//! # A client for each provider
+//!
+//! ```
+//! use tower::{ServiceExt, limit::ConcurrencyLimit, service_fn};
+//! use tower_failover::{Attempt, FailoverLayer, Model, Models, Provider};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+//! let models = Models::builder()
+//!     .provider(Provider::new("nexa"))
+//!     .provider(Provider::new("openai"))
+//!     .model(Model::new("sdxl", "nexa"))
+//!     .model(Model::new("dall-e-3", "openai"))
+//!     .build()?;
+//!
+//! // A full nexa makes nobody wait for openai.
+//! let client = FailoverLayer::builder(models).build()?.by_provider(|provider| {
+//!     let limit = if provider.name() == "nexa" { 4 } else { 64 };
+//!     let client = service_fn(|attempt: Attempt<&'static str>| async move {
+//!         Ok::<_, std::io::Error>(format!("{}, by {}", attempt.get_ref(), attempt.model().name()))
+//!     });
+//!     ConcurrencyLimit::new(client, limit)
+//! });
+//! assert_eq!(client.oneshot("a dashboard").await?, "a dashboard, by sdxl");
+//! # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod clients;
 mod error;

@@ -15,6 +15,20 @@ use std::{fmt, time::Duration};
 ///
 /// In the extensions of an HTTP response; in the [`Error`](crate::Error) when nobody answered. Its `Display` is one
 /// line for people.
+///
+/// ```
+/// use tower_failover::{Fate, Served};
+///
+/// fn report(served: &Served) {
+///     for candidate in served.candidates() {
+///         match candidate.fate {
+///             Fate::Skipped(skip) => println!("{} was not asked: {skip}", candidate.model.name()),
+///             Fate::Tried(tried) => println!("{}: {} in {:?}", candidate.model.name(), tried.why, tried.took),
+///         }
+///     }
+///     println!("{} spent, {} at risk", served.cost(), served.cost_at_risk());
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Served {
     registry: Lane<Registry>,
