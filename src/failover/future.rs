@@ -169,7 +169,6 @@ where
                         Ok(request) => request,
                         Err(error) => {
                             drop(permit);
-                            journey.refund(choice);
                             let journey = this.journey.take().expect("present");
                             this.step.set(Step::Choose);
                             return Poll::Ready(Err(Error::Aim { error, served: journey.unanswered(now) }));

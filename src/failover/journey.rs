@@ -38,6 +38,8 @@ pub(crate) struct Journey {
     last_resort: Option<Set>,
     /// Whether a model has failed in a way that may be the request's own fault.
     poisoned: bool,
+    /// What was paid for the attempt that is about to be made.
+    payment: Option<Payment>,
     /// A failed attempt that has not been logged yet: what is tried next is not known before it is.
     unlogged: Option<FailedAttempt>,
 }
@@ -50,8 +52,6 @@ pub(crate) struct Choice {
     /// Which attempt it will be, counted from 1.
     number: u32,
     last_resort: bool,
-    /// Whether it was paid for from the provider's budget.
-    paid: bool,
 }
 
 impl Journey {
@@ -78,6 +78,7 @@ impl Journey {
             in_trouble: Set::default(),
             last_resort: None,
             poisoned: false,
+            payment: None,
             unlogged: None,
         })
     }
@@ -122,7 +123,10 @@ impl Journey {
                 self.skip(model, Skip::MaxCost, now);
             } else {
                 match self.pay(model, now) {
-                    Ok(paid) => return Some(self.choice(model, now, false, paid)),
+                    Ok(payment) => {
+                        self.payment = payment;
+                        return Some(self.choice(model, now, false));
+                    }
                     Err(skip) => self.skip(model, skip, now),
                 }
             }
@@ -133,7 +137,7 @@ impl Journey {
     fn choose_back_meanwhile(&self, now: Nanos) -> Option<Choice> {
         let back = |model| Permit::peek(self.registry(), model, now).is_ok() && !self.costs_too_much(model, 0.0);
         let model = self.served.refused_but(back)?;
-        Some(self.choice(model, now, false, false))
+        Some(self.choice(model, now, false))
     }
 
     /// Nobody can be asked. Before everyone is refused, one request a second for each provider goes to the model of
@@ -149,7 +153,7 @@ impl Journey {
             let Some(model) = self.last_resort_of(provider, now) else { continue };
             if self.registry().providers[provider].take_last_resort(now) {
                 self.live(model).last_resort.store(now.saturating_add(1), Ordering::Relaxed);
-                return Some(self.choice(model, now, true, false));
+                return Some(self.choice(model, now, true));
             }
         }
         None
@@ -166,19 +170,19 @@ impl Journey {
         open.min_by_key(|model| self.live(*model).last_resort.load(Ordering::Relaxed))
     }
 
-    fn choice(&self, model: usize, at: Nanos, last_resort: bool, paid: bool) -> Choice {
-        Choice { model, at, number: self.attempts + 1, last_resort, paid }
+    fn choice(&self, model: usize, at: Nanos, last_resort: bool) -> Choice {
+        Choice { model, at, number: self.attempts + 1, last_resort }
     }
 
     /// Free are the first failover, and the first attempt at each provider.
-    fn pay(&self, model: usize, now: Nanos) -> Result<bool, Skip> {
+    fn pay(&self, model: usize, now: Nanos) -> Result<Option<Payment>, Skip> {
         let provider = self.live(model).provider;
         if self.attempts < 2 || !self.asked.contains(provider) {
-            return Ok(false);
+            return Ok(None);
         }
         let registry = self.registry();
         let paid = registry.providers[provider].withdraw(registry.calls(provider), now);
-        if paid { Ok(true) } else { Err(Skip::Budget) }
+        if paid { Ok(Some(Payment { registry: registry.clone(), provider, spent: false })) } else { Err(Skip::Budget) }
     }
 
     /// Whether a call would cost more than the request may, `besides` what it has cost and may have cost so far.
@@ -211,22 +215,18 @@ impl Journey {
     }
 
     fn reject(&mut self, choice: Choice, skip: Skip, now: Nanos) {
-        self.refund(choice);
+        self.payment = None;
         if !choice.last_resort {
             self.skip(choice.model, skip, now);
-        }
-    }
-
-    /// Gives back what was paid for an attempt that is not made.
-    pub(crate) fn refund(&self, choice: Choice) {
-        if choice.paid {
-            self.registry().providers[self.live(choice.model).provider].refund();
         }
     }
 
     /// The request is on its way.
     pub(crate) fn sent(&mut self, choice: Choice) {
         self.attempts += 1;
+        if let Some(mut payment) = self.payment.take() {
+            payment.spent = true;
+        }
         self.asked.insert(self.live(choice.model).provider);
         if let Some(mut failed) = self.unlogged.take() {
             failed.next = Some(choice.model);
@@ -352,6 +352,21 @@ impl Journey {
         self.served.unanswered();
         self.served.ended(self.began, now);
         Box::new(self.served)
+    }
+}
+
+/// A token of a provider's budget, given back unless the attempt was made.
+struct Payment {
+    registry: Lane<Registry>,
+    provider: usize,
+    spent: bool,
+}
+
+impl Drop for Payment {
+    fn drop(&mut self) {
+        if !self.spent {
+            self.registry.providers[self.provider].refund();
+        }
     }
 }
 

@@ -390,6 +390,24 @@ async fn law_05_a_candidate_whose_client_is_never_ready_costs_no_budget() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn law_05_a_request_dropped_before_it_is_sent_costs_no_budget() {
+    let budget = Budget::default().burst(1.0).share_of_calls(0.0).per_second(0.0);
+    let world = setup("a1@a a2@a a3@a").providers(|provider| provider.budget(budget.clone())).build();
+    world.script.play("a1", [503]);
+    world.script.play("a2", [503]);
+    world.script.ready("a", Readiness::After(secs(1)));
+    let mut call = world.begin();
+    for _ in 0..2 {
+        assert!(poll!(&mut call).is_pending());
+        advance(secs(1) + ms(1)).await;
+    }
+    assert!(poll!(&mut call).is_pending());
+    assert_eq!(world.provider("a").budget_left, 0.0);
+    drop(call);
+    assert_eq!(world.provider("a").budget_left, 1.0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn law_05_rejections_are_no_outcomes() {
     let world = setup("a1@a").breakers(trips_after(1)).build();
     world.trip("a1").await;
