@@ -1,0 +1,161 @@
+//! The breaker against a slow and obvious model of it, which keeps a list of all that its generation has
+//! seen and works everything out of it again.
+
+mod model;
+
+use self::model::Model;
+use super::*;
+use proptest::{prelude::*, test_runner::RngSeed};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// The most members of a breaker.
+const MEMBERS: usize = 3;
+
+/// What can be done to a breaker.
+#[derive(Debug, Clone, Copy)]
+enum Op {
+    Advance(Duration),
+    /// To when a caller might come back, if that lies ahead, or so many nanoseconds short of it.
+    AdvanceToRetry {
+        short: Nanos,
+    },
+    Admit {
+        lease: Duration,
+    },
+    AdmitLastResort {
+        lease: Duration,
+    },
+    /// Of the calls that are out, the one before so many later ones.
+    Settle {
+        back: usize,
+        outcome: Outcome,
+        cooldown: Option<Duration>,
+    },
+    CoolDown(Duration),
+    Hasten,
+    Command(Command),
+}
+
+/// Does everything to both, and compares.
+fn compare(config: BreakerConfig, members: usize, ops: &[Op]) {
+    config.check().expect("a configuration that works");
+    let breaker = Breaker::new(config.clone(), members, 1, 7);
+    let mut model = Model::new(config, members);
+    let mut calls = Vec::new();
+    let mut now = 0;
+    for op in ops {
+        let seen = |now| breaker.view(now).cooldown_until;
+        match *op {
+            Op::Advance(step) => now += nanos(step),
+            Op::AdvanceToRetry { short } => {
+                if let Some(
+                    Refusal::Open { retry_at } | Refusal::Cooldown { retry_at } | Refusal::ProbesTaken { retry_at },
+                ) = model.refusal(now)
+                {
+                    now = now.max(retry_at - short);
+                }
+            }
+            Op::Admit { lease } => {
+                let admission = breaker.admit(now, lease);
+                assert_eq!(admission, model.admit(now, lease));
+                calls.extend(admission.map(|(ticket, _)| ticket));
+            }
+            Op::AdmitLastResort { lease } => {
+                let peeked = breaker.peek_last_resort(now);
+                let admission = breaker.admit_last_resort(now, lease);
+                assert_eq!(peeked, admission.is_ok());
+                assert_eq!(admission, model.admit_last_resort(now, lease));
+                calls.extend(admission.map(|(ticket, _)| ticket));
+            }
+            Op::Settle { back, outcome, cooldown } => {
+                if let Some(index) = (calls.len()).checked_sub(1 + back) {
+                    let ticket = calls.remove(index);
+                    let transition = breaker.settle(ticket, outcome, cooldown.map(Wait::For), now);
+                    assert_eq!(transition, model.settle(ticket, outcome, cooldown, seen(now), now));
+                }
+            }
+            Op::CoolDown(wait) => {
+                let transition = breaker.cool_down(Wait::For(wait), now);
+                assert_eq!(transition, model.cool_down(wait, seen(now), now));
+            }
+            Op::Hasten => assert_eq!(breaker.hasten(now), model.hasten(now)),
+            Op::Command(command) => assert_eq!(breaker.command(command, now), model.command(command, now)),
+        }
+        assert_eq!(breaker.view(now), model.view(now), "after {op:?} at {now}");
+        assert_eq!(breaker.peek(now), model.peek(now), "after {op:?} at {now}");
+    }
+}
+
+prop_compose! {
+    /// Everything so small that each boundary is met often.
+    fn configs()(
+        failures in 1_u32..5,
+        spanning in 0_u32..3,
+        rate in prop::sample::select(vec![0.25, 1.0 / 3.0, 0.5, 0.75, 1.0]),
+        minimum_calls in 1_u32..7,
+        buckets in 1_u32..5,
+        probes in 1_u32..4,
+        successes in 1_u32..4,
+        spare in 0_u32..3,
+    ) -> BreakerConfig {
+        let rate = Trip::FailureRate { rate, minimum_calls, window: 4 * SECOND, buckets };
+        BreakerConfig::default()
+            .trip([Trip::consecutive(failures, SECOND * spanning), rate])
+            .open_wait(2 * SECOND, 7 * SECOND)
+            .jitter(0.0)
+            .recovery(5 * SECOND)
+            .probes(probes)
+            .close_after(successes, successes + spare)
+    }
+}
+
+fn ops() -> impl Strategy<Value = Op> {
+    use Command::{Disable, ForceOpen, Reset, Shadow};
+    let half_seconds = |halves| Duration::from_millis(500) * halves;
+    let advance = prop_oneof![
+        Just(Duration::ZERO),
+        Just(Duration::from_nanos(1)),
+        (1_u32..10).prop_map(half_seconds),
+        Just(30 * SECOND),
+    ];
+    let lease = || (0_u32..6).prop_map(half_seconds);
+    let wait = || (1_u32..12).prop_map(half_seconds);
+    let outcome = prop_oneof![
+        3 => Just(Outcome::Success),
+        3 => Just(Outcome::Failure(Evidence::Blame)),
+        3 => (0..MEMBERS).prop_map(|member| Outcome::Failure(Evidence::Member(member))),
+        1 => Just(Outcome::Neutral),
+    ];
+    let cooldown = prop::option::weighted(0.05, wait());
+    let command = prop::sample::select(vec![ForceOpen, Disable, Shadow, Reset, Reset, Reset]);
+    prop_oneof![
+        8 => advance.prop_map(Op::Advance),
+        6 => (0_u64..3).prop_map(|short| Op::AdvanceToRetry { short }),
+        28 => lease().prop_map(|lease| Op::Admit { lease }),
+        6 => lease().prop_map(|lease| Op::AdmitLastResort { lease }),
+        32 => (0_usize..8, outcome, cooldown)
+            .prop_map(|(back, outcome, cooldown)| Op::Settle { back, outcome, cooldown }),
+        1 => wait().prop_map(Op::CoolDown),
+        2 => Just(Op::Hasten),
+        2 => command.prop_map(Op::Command),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 512,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(7),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn it_does_what_the_model_does(
+        config in configs(),
+        members in 1..=MEMBERS,
+        ops in prop::collection::vec(ops(), 1..200),
+    ) {
+        compare(config, members, &ops);
+    }
+}
