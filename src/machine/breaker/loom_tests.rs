@@ -215,8 +215,9 @@ fn loom_a_limited_trip_is_seen_whole_or_not_at_all() {
         let breaker = Arc::new(closed(1));
         let limited = call(&breaker, 0);
         let admit = |breaker: &Breaker| breaker.admit_last_resort(0, LEASE);
-        let (admitted, tripped) =
-            race(&breaker, admit, move |breaker| breaker.settle(limited, BAD, Some(Duration::from_secs(60)), 0));
+        let (admitted, tripped) = race(&breaker, admit, move |breaker| {
+            breaker.settle(limited, BAD, Some(Wait::For(Duration::from_secs(60))), 0)
+        });
         let retry_at = tripped.and_then(|tripped| tripped.retry_at).expect("for a time");
         assert_eq!(breaker.view(0).retry_at, Some(retry_at));
         match admitted {
