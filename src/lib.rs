@@ -56,8 +56,9 @@
 //! # Cancelling, panics, time
 //!
 //! Dropping a response future drops the attempt under way, which then counts for nobody; but a call that has waited for
-//! far longer than its model usually takes was hanging, and has failed ([`defaults::HANG_MULTIPLE`]). A panic that
-//! unwinds through a call is one failure of its model.
+//! far longer than its model usually takes was hanging, and has failed ([`defaults::HANG_MULTIPLE`]). (The wait is that
+//! since the call, as of the last poll that found no answer: a future that nobody polls any more seems to wait.) A panic
+//! that unwinds through a call is one failure of its model.
 //!
 //! Time is tokio's: a paused clock drives everything. Futures must be polled inside a tokio runtime with time enabled,
 //! as [`tokio::time::sleep`] has it.

@@ -3,6 +3,7 @@
 //! Knows no service and no request: it is told what happened and says what to do.
 
 use super::{
+    guards::{FailedAttempt, Payment},
     plan::{Candidates, Plan, PlanError},
     served::{Fate, Served, Skip, Tried},
     settings::Settings,
@@ -10,7 +11,6 @@ use super::{
 use crate::{
     classify::{Charge, Next, Verdict, Vouches, Why},
     lane::Lane,
-    log::say,
     machine::{
         Nanos, nanos,
         plan::{self, Cursor, Set},
@@ -51,6 +51,8 @@ pub(crate) struct Choice {
     pub(crate) at: Nanos,
     /// Which attempt it will be, counted from 1.
     number: u32,
+    /// Whether it was skipped before.
+    again: bool,
     last_resort: bool,
 }
 
@@ -125,7 +127,7 @@ impl Journey {
                 match self.pay(model, now) {
                     Ok(payment) => {
                         self.payment = payment;
-                        return Some(self.choice(model, now, false));
+                        return Some(self.choice(model, now, false, false));
                     }
                     Err(skip) => self.skip(model, skip, now),
                 }
@@ -137,7 +139,7 @@ impl Journey {
     fn choose_back_meanwhile(&self, now: Nanos) -> Option<Choice> {
         let back = |model| Permit::peek(self.registry(), model, now).is_ok() && !self.costs_too_much(model, 0.0);
         let model = self.served.refused_but(back)?;
-        Some(self.choice(model, now, false))
+        Some(self.choice(model, now, true, false))
     }
 
     /// Nobody can be asked. Before everyone is refused, one request a second for each provider goes to the model of
@@ -153,7 +155,7 @@ impl Journey {
             let Some(model) = self.last_resort_of(provider, now) else { continue };
             if self.registry().providers[provider].take_last_resort(now) {
                 self.live(model).last_resort.store(now.saturating_add(1), Ordering::Relaxed);
-                return Some(self.choice(model, now, true));
+                return Some(self.choice(model, now, true, true));
             }
         }
         None
@@ -170,8 +172,8 @@ impl Journey {
         open.min_by_key(|model| self.live(*model).last_resort.load(Ordering::Relaxed))
     }
 
-    fn choice(&self, model: usize, at: Nanos, last_resort: bool) -> Choice {
-        Choice { model, at, number: self.attempts + 1, last_resort }
+    fn choice(&self, model: usize, at: Nanos, again: bool, last_resort: bool) -> Choice {
+        Choice { model, at, number: self.attempts + 1, again, last_resort }
     }
 
     /// Free are the first failover, and the first attempt at each provider.
@@ -182,7 +184,7 @@ impl Journey {
         }
         let registry = self.registry();
         let paid = registry.providers[provider].withdraw(registry.calls(provider), now);
-        if paid { Ok(Some(Payment { registry: registry.clone(), provider, spent: false })) } else { Err(Skip::Budget) }
+        if paid { Ok(Some(Payment::new(registry.clone(), provider))) } else { Err(Skip::Budget) }
     }
 
     /// Whether a call would cost more than the request may, `besides` what it has cost and may have cost so far.
@@ -196,6 +198,13 @@ impl Journey {
 
     fn skip(&mut self, model: usize, skip: Skip, now: Nanos) {
         self.served.note(model, Fate::Skipped(skip), now);
+    }
+
+    fn note(&mut self, choice: Choice, fate: Fate, now: Nanos) {
+        if choice.again {
+            self.served.forget(choice.model);
+        }
+        self.served.note(choice.model, fate, now);
     }
 
     /// Takes the permit for a candidate whose client is ready. A candidate rejected now is a skip.
@@ -217,7 +226,7 @@ impl Journey {
     fn reject(&mut self, choice: Choice, skip: Skip, now: Nanos) {
         self.payment = None;
         if !choice.last_resort {
-            self.skip(choice.model, skip, now);
+            self.note(choice, Fate::Skipped(skip), now);
         }
     }
 
@@ -225,11 +234,11 @@ impl Journey {
     pub(crate) fn sent(&mut self, choice: Choice) {
         self.attempts += 1;
         if let Some(mut payment) = self.payment.take() {
-            payment.spent = true;
+            payment.spend();
         }
         self.asked.insert(self.live(choice.model).provider);
         if let Some(mut failed) = self.unlogged.take() {
-            failed.next = Some(choice.model);
+            failed.next(choice.model);
         }
     }
 
@@ -308,8 +317,7 @@ impl Journey {
         let took = Duration::from_nanos(now.saturating_sub(choice.at));
         if verdict.next == Next::TryNext {
             let registry = self.registry().clone();
-            self.unlogged =
-                Some(FailedAttempt { registry, model: choice.model, why: verdict.why.clone(), took, next: None });
+            self.unlogged = Some(FailedAttempt::new(registry, choice.model, verdict.why.clone(), took));
         }
         let tried = Tried {
             why: verdict.why.clone(),
@@ -318,7 +326,7 @@ impl Journey {
             took,
             last_resort: choice.last_resort,
         };
-        self.served.note(choice.model, Fate::Tried(tried), now);
+        self.note(choice, Fate::Tried(tried), now);
         verdict.next == Next::TryNext && settings.replay.allows(verdict.executed)
     }
 
@@ -352,46 +360,5 @@ impl Journey {
         self.served.unanswered();
         self.served.ended(self.began, now);
         Box::new(self.served)
-    }
-}
-
-/// A token of a provider's budget, given back unless the attempt was made.
-struct Payment {
-    registry: Lane<Registry>,
-    provider: usize,
-    spent: bool,
-}
-
-impl Drop for Payment {
-    fn drop(&mut self) {
-        if !self.spent {
-            self.registry.providers[self.provider].refund();
-        }
-    }
-}
-
-/// A failed attempt. One line of log when it is dropped, which is as soon as it is known what comes next, or that nothing
-/// does: the request ends, or nobody waits for it any more.
-struct FailedAttempt {
-    registry: Lane<Registry>,
-    model: usize,
-    why: Why,
-    took: Duration,
-    next: Option<usize>,
-}
-
-impl Drop for FailedAttempt {
-    fn drop(&mut self) {
-        let name = |model: usize| self.registry.models[model].model.name();
-        say(|| {
-            tracing::warn!(
-                model = name(self.model),
-                provider = self.registry.models[self.model].model.provider(),
-                why = %self.why,
-                took_ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
-                next = self.next.map_or("nobody", name),
-                "attempt failed",
-            );
-        });
     }
 }

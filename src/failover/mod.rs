@@ -57,6 +57,7 @@ mod clients;
 mod error;
 mod finish;
 mod future;
+mod guards;
 mod journey;
 mod layer;
 mod plan;

@@ -160,11 +160,14 @@ impl Served {
         &self.registry
     }
 
-    /// Notes what became of a candidate. Each is there once: one that was skipped, and then looked at again, for what
-    /// became of it in the end.
+    /// Notes what became of a candidate.
     pub(crate) fn note(&mut self, model: usize, fate: Fate, at: Nanos) {
-        self.candidates.retain(|entry| entry.model != model);
         self.candidates.push(Entry { model, fate, at });
+    }
+
+    /// Forgets why a candidate was skipped that is looked at again: each is there once, for what became of it in the end.
+    pub(crate) fn forget(&mut self, model: usize) {
+        self.candidates.retain(|entry| entry.model != model);
     }
 
     /// The skipped candidate that a breaker refused and that `back` says would be admitted now.
