@@ -9,7 +9,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    classify::{Charge, Next, Verdict, Vouches, Why},
+    classify::{Charge, Next, Verdict, Vouches},
     lane::Lane,
     machine::{
         Nanos, nanos,
