@@ -49,19 +49,23 @@ impl JsonFields {
     pub(super) fn new(name_field: impl Into<String>) -> Self {
         Self { name_field: name_field.into().into() }
     }
+
+    /// The bytes of the body for this target, or `None` if they are so already.
+    pub(crate) fn edit(&self, target: Target<'_>, bytes: &[u8]) -> Result<Option<Vec<u8>>, AimError> {
+        let model = target.model();
+        let name = serde_json::Value::from(model.get_upstream_name()).to_string();
+        let mut fields = vec![Field { name: &self.name_field, value: &name, required: true }];
+        fields.extend(model.fields().iter().map(|(name, value)| Field { name, value, required: false }));
+        set_fields(bytes, &fields).map_err(AimError::Json)
+    }
 }
 
 impl<B: WholeBody> BodyAim<B> for JsonFields {
     const WRITES_NAME: bool = true;
 
     fn aim(&self, target: Target<'_>, body: B) -> Result<(B, Option<usize>), AimError> {
-        let model = target.model();
-        let name = serde_json::Value::from(model.get_upstream_name()).to_string();
-        let mut fields = vec![Field { name: &self.name_field, value: &name, required: true }];
-        fields.extend(model.fields().iter().map(|(name, value)| Field { name, value, required: false }));
         let bytes = body.into_bytes();
-        let edited = set_fields(&bytes, &fields).map_err(AimError::Json)?;
-        let bytes = edited.map_or(bytes, Bytes::from);
+        let bytes = self.edit(target, &bytes)?.map_or(bytes, Bytes::from);
         let length = bytes.len();
         Ok((B::from_bytes(bytes), Some(length)))
     }

@@ -46,7 +46,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub struct HttpAim<J = Untouched> {
     placeholder: Option<Box<str>>,
     header: Option<HeaderName>,
-    body: J,
+    pub(crate) body: J,
 }
 
 impl HttpAim {
@@ -87,41 +87,72 @@ impl<J> HttpAim<J> {
     }
 
     fn aim_parts(&self, target: Target<'_>, parts: &mut Parts) -> Result<(), AimError> {
+        self.aim_uri(target, parts)?;
+        self.aim_headers(target, &mut parts.headers)
+    }
+
+    /// Credentials, the header with the model's name, and no `host` of somewhere else.
+    pub(crate) fn aim_headers(&self, target: Target<'_>, headers: &mut HeaderMap) -> Result<(), AimError> {
         let name = target.model().get_upstream_name();
-        self.aim_uri(target.provider(), name, parts)?;
-        set_credentials(target.provider(), &mut parts.headers);
+        if target.provider().get_base_url().is_some() {
+            headers.remove(header::HOST);
+        }
+        set_credentials(target.provider(), headers);
         if let Some(header) = &self.header {
             let value = HeaderValue::from_str(name).map_err(|_| AimError::NotAHeader { name: name.to_owned() })?;
-            parts.headers.insert(header, value);
+            headers.insert(header, value);
         }
         Ok(())
     }
 
-    fn aim_uri(&self, provider: &Provider, name: &str, parts: &mut Parts) -> Result<(), AimError> {
-        let base = provider.get_base_url();
-        if base.is_none() && self.placeholder.is_none() {
-            return Ok(());
-        }
+    fn aim_uri(&self, target: Target<'_>, parts: &mut Parts) -> Result<(), AimError> {
         let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let path = match self.placeholder.as_deref() {
-            Some(placeholder) => fill(path, placeholder, name)?,
-            None => path.to_owned(),
-        };
-        let not_a_url = |path: &str| {
-            let path = path.split('?').next().unwrap_or_default();
-            AimError::NotAUrl { path: path.to_owned() }
-        };
+        let Some(path) = self.aim_path(target, path)? else { return Ok(()) };
         let mut uri = parts.uri.clone().into_parts();
-        let prefix = base.map_or("", |base| base.path().trim_end_matches('/'));
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        uri.path_and_query = Some(format!("{prefix}{slash}{path}").parse().map_err(|_| not_a_url(&path))?);
-        if let Some(base) = base {
+        uri.path_and_query = Some(path.parse().map_err(|_| not_a_url(&path))?);
+        if let Some(base) = target.provider().get_base_url() {
             uri.scheme = base.scheme().cloned();
             uri.authority = base.authority().cloned();
-            parts.headers.remove(header::HOST);
         }
         parts.uri = Uri::from_parts(uri).map_err(|_| not_a_url(&path))?;
         Ok(())
+    }
+
+    /// Path and query at this target, or `None` if the URL stays as it is.
+    pub(crate) fn aim_path(&self, target: Target<'_>, path: &str) -> Result<Option<String>, AimError> {
+        let base = target.provider().get_base_url();
+        if base.is_none() && self.placeholder.is_none() {
+            return Ok(None);
+        }
+        let path = match self.placeholder.as_deref() {
+            Some(placeholder) => fill(path, placeholder, target.model().get_upstream_name())?,
+            None => path.to_owned(),
+        };
+        let prefix = base.map_or("", |base| base.path().trim_end_matches('/'));
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Ok(Some(format!("{prefix}{slash}{path}")))
+    }
+
+    /// What was written into a request with these headers.
+    pub(crate) fn wrote(&self, target: Target<'_>, headers: &HeaderMap, body: bool) -> Ours {
+        let credential = target.provider().get_credential().and_then(Credential::line);
+        Ours {
+            name: body || self.placeholder.is_some() || self.header.is_some(),
+            credential: credential.is_some_and(|(name, value)| headers.get(name) == Some(value)),
+        }
+    }
+}
+
+/// The error of a path that makes no URL, without its query.
+pub(crate) fn not_a_url(path_and_query: &str) -> AimError {
+    let path = path_and_query.split('?').next().unwrap_or_default();
+    AimError::NotAUrl { path: path.to_owned() }
+}
+
+/// A `content-length` that is there follows the body.
+pub(crate) fn follow_length(headers: &mut HeaderMap, length: Option<usize>) {
+    if let (Some(length), header::Entry::Occupied(mut header)) = (length, headers.entry(header::CONTENT_LENGTH)) {
+        header.insert(length.into());
     }
 }
 
@@ -164,19 +195,11 @@ impl<B, J: BodyAim<B>> Aim<Request<B>> for HttpAim<J> {
         let (mut parts, body) = request.into_parts();
         self.aim_parts(target, &mut parts)?;
         let (body, length) = self.body.aim(target, body)?;
-        if let (Some(length), header::Entry::Occupied(mut header)) =
-            (length, parts.headers.entry(header::CONTENT_LENGTH))
-        {
-            header.insert(length.into());
-        }
+        follow_length(&mut parts.headers, length);
         Ok(Request::from_parts(parts, body))
     }
 
     fn ours(&self, target: Target<'_>, request: &Request<B>) -> Ours {
-        let credential = target.provider().get_credential().and_then(Credential::line);
-        Ours {
-            name: J::WRITES_NAME || self.placeholder.is_some() || self.header.is_some(),
-            credential: credential.is_some_and(|(name, value)| request.headers().get(name) == Some(value)),
-        }
+        self.wrote(target, request.headers(), J::WRITES_NAME)
     }
 }

@@ -3,7 +3,7 @@
 #[cfg(feature = "http")]
 mod body;
 #[cfg(feature = "http")]
-mod http;
+pub(crate) mod http;
 #[cfg(feature = "http")]
 mod json;
 
@@ -104,6 +104,9 @@ pub enum AimError {
         /// The path of the URL.
         path: String,
     },
+    /// The body is a stream, whose bytes cannot be looked at, and a field had to be written.
+    #[cfg(feature = "http")]
+    Streaming,
     /// What an [`aim`] of your own says.
     Other(Box<dyn Error + Send + Sync>),
 }
@@ -123,6 +126,8 @@ impl fmt::Display for AimError {
             Self::NoPlaceholder { placeholder, path } => write!(f, "path {path:?} has no placeholder {placeholder:?}"),
             Self::NotAHeader { name } => write!(f, "model name {name:?} cannot be the value of a header"),
             Self::NotAUrl { path } => write!(f, "path {path:?} makes no URL behind the provider's base URL"),
+            #[cfg(feature = "http")]
+            Self::Streaming => f.write_str("body is a stream, into which no field can be written"),
             Self::Other(error) => error.fmt(f),
         }
     }

@@ -2,9 +2,10 @@
 
 use super::{
     Aimed, AsError, Charge, Classify, Cooldown, Executed, Next, Ours, StdError, Verdict, Vouches, Why,
-    retry_after::retry_after, transport,
+    retry_after::retry_after,
+    transport::{Trouble, trouble},
 };
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use std::{
     collections::HashMap,
     fmt,
@@ -137,6 +138,31 @@ impl<V> HttpClassify<V> {
         self
     }
 
+    /// The verdict on an answer with this head.
+    pub(crate) fn answered(&self, aimed: Aimed<'_>, status: StatusCode, headers: &HeaderMap) -> Verdict {
+        let why = Why::Status(status.as_u16());
+        if status.is_success() && self.changes.is_empty() {
+            return Verdict::success().because(why);
+        }
+        let verdict = row(status, aimed.ours, || retry_after(headers, wall_clock)).because(why);
+        self.changed(Row::Status(status), verdict)
+    }
+
+    /// The verdict on an error in transport.
+    pub(crate) fn failed(&self, trouble: Trouble, error: &(dyn std::error::Error + 'static)) -> Verdict {
+        let verdict = trouble.verdict(error);
+        match trouble {
+            Trouble::Connect => self.changed(Row::Connect, verdict),
+            Trouble::AfterSending => self.changed(Row::Broken, verdict),
+            Trouble::Local => verdict,
+        }
+    }
+
+    /// The verdict on an attempt that ran out of time.
+    pub(crate) fn out_of_time(&self) -> Verdict {
+        self.changed(Row::TimedOut, Verdict::timed_out())
+    }
+
     fn changed(&self, row: Row, verdict: Verdict) -> Verdict {
         match self.changes.get(&row) {
             Some(change) => change.apply(verdict),
@@ -166,30 +192,16 @@ impl<V> fmt::Debug for HttpClassify<V> {
 impl<B, E, V: AsError<E>> Classify<Response<B>, E> for HttpClassify<V> {
     fn classify(&self, aimed: Aimed<'_>, result: Result<&Response<B>, &E>) -> Verdict {
         match result {
-            Ok(response) if response.status().is_success() && self.changes.is_empty() => {
-                Verdict::success().because(Why::Status(response.status().as_u16()))
-            }
-            Ok(response) => {
-                let status = response.status();
-                let asked = || retry_after(response.headers(), wall_clock);
-                let verdict = row(status, aimed.ours, asked).because(Why::Status(status.as_u16()));
-                self.changed(Row::Status(status), verdict)
-            }
+            Ok(response) => self.answered(aimed, response.status(), response.headers()),
             Err(error) => {
                 let error = V::as_error(error);
-                let trouble = transport::trouble(error);
-                let verdict = trouble.verdict(error);
-                match trouble {
-                    transport::Trouble::Connect => self.changed(Row::Connect, verdict),
-                    transport::Trouble::AfterSending => self.changed(Row::Broken, verdict),
-                    transport::Trouble::Local => verdict,
-                }
+                self.failed(trouble(error), error)
             }
         }
     }
 
     fn timed_out(&self, _: Aimed<'_>) -> Verdict {
-        self.changed(Row::TimedOut, Verdict::timed_out())
+        self.out_of_time()
     }
 }
 

@@ -9,7 +9,7 @@ mod http;
 #[cfg(feature = "http")]
 mod retry_after;
 #[cfg(feature = "http")]
-mod transport;
+pub(crate) mod transport;
 
 #[cfg(feature = "http")]
 pub use self::{

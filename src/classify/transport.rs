@@ -34,7 +34,7 @@ impl AsError<Box<dyn Error + Send + Sync>> for BoxedError {
 
 /// What kind of trouble a transport error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// The request was never sent: nobody could be reached.
     Connect,
     /// It may have been sent.
@@ -43,7 +43,7 @@ pub(super) enum Trouble {
     Local,
 }
 
-pub(super) fn trouble(error: &(dyn Error + 'static)) -> Trouble {
+pub(crate) fn trouble(error: &(dyn Error + 'static)) -> Trouble {
     let mut connect = false;
     for error in chain(error) {
         if let Some(error) = error.downcast_ref::<io::Error>() {
@@ -58,7 +58,7 @@ pub(super) fn trouble(error: &(dyn Error + 'static)) -> Trouble {
 }
 
 impl Trouble {
-    pub(super) fn verdict(self, why: &(dyn Error + 'static)) -> Verdict {
+    pub(crate) fn verdict(self, why: &(dyn Error + 'static)) -> Verdict {
         let words = words(why);
         match self {
             Self::Connect => Verdict::provider_failed().because(Why::Connect(words)),
@@ -69,7 +69,7 @@ impl Trouble {
 }
 
 /// The error and its sources, without what an outer one has said already.
-fn words(error: &(dyn Error + 'static)) -> Box<str> {
+pub(crate) fn words(error: &(dyn Error + 'static)) -> Box<str> {
     let mut words = error.to_string();
     for error in chain(error).skip(1) {
         let inner = error.to_string();
@@ -80,7 +80,7 @@ fn words(error: &(dyn Error + 'static)) -> Box<str> {
     words.into()
 }
 
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     // A bound, as nothing keeps a chain of sources from being a circle.
     std::iter::successors(Some(error), |error| (*error).source()).take(32)
 }

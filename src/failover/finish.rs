@@ -91,6 +91,26 @@ impl HttpFinish {
         Self::default()
     }
 
+    /// Settles the permit, and writes what is to be said into the response's head.
+    pub(crate) fn tell<Res>(
+        self,
+        answer: Answer<Res>,
+        headers: impl FnOnce(&mut Res) -> &mut http::HeaderMap,
+    ) -> (Res, Served) {
+        settle(answer.permit, &answer.verdict);
+        let (mut response, served) = (answer.response, answer.served);
+        if self.headers {
+            let headers = headers(&mut response);
+            headers.remove(Self::MODEL);
+            let name = served.model().and_then(|model| http::HeaderValue::from_str(model.name()).ok());
+            if let Some(name) = name {
+                headers.insert(Self::MODEL, name);
+            }
+            headers.insert(Self::ATTEMPTS, served.attempts().into());
+        }
+        (response, served)
+    }
+
     /// Sends the headers [`MODEL`](Self::MODEL) and [`ATTEMPTS`](Self::ATTEMPTS) as well.
     pub fn headers(mut self) -> Self {
         self.headers = true;
@@ -103,16 +123,7 @@ impl<B> Finish<http::Response<B>> for HttpFinish {
     type Response = http::Response<B>;
 
     fn finish(&self, answer: Answer<http::Response<B>>) -> http::Response<B> {
-        settle(answer.permit, &answer.verdict);
-        let (mut response, served) = (answer.response, answer.served);
-        if self.headers {
-            response.headers_mut().remove(Self::MODEL);
-            let name = served.model().and_then(|model| http::HeaderValue::from_str(model.name()).ok());
-            if let Some(name) = name {
-                response.headers_mut().insert(Self::MODEL, name);
-            }
-            response.headers_mut().insert(Self::ATTEMPTS, served.attempts().into());
-        }
+        let (mut response, served) = self.tell(answer, http::Response::headers_mut);
         response.extensions_mut().insert(served);
         response
     }

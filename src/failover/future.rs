@@ -5,6 +5,7 @@ use super::{
     error::Error,
     finish::{Answer, Finish, OpenPermit},
     journey::{Choice, Journey},
+    plan::Plan,
     resend::Resend,
     service::Engine,
     settings::AllFailed,
@@ -21,6 +22,7 @@ use pin_project::pin_project;
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -48,6 +50,8 @@ where
     clients: C,
     /// The request, until its last copy has been sent.
     request: Option<R::Request>,
+    /// For a request that carries none.
+    plan: Option<Arc<Plan>>,
     /// `None` before the first poll and after the end.
     journey: Option<Journey>,
     #[pin]
@@ -81,11 +85,17 @@ where
     A: Aim<R::Request>,
     C: Clients<A::Request>,
 {
-    pub(crate) fn new(engine: Lane<Engine<A, K, R, F>>, clients: C, request: R::Request) -> Self {
+    pub(crate) fn new(
+        engine: Lane<Engine<A, K, R, F>>,
+        clients: C,
+        request: R::Request,
+        plan: Option<Arc<Plan>>,
+    ) -> Self {
         Self {
             engine,
             clients,
             request: Some(request),
+            plan,
             journey: None,
             step: Step::Choose,
             last: None,
@@ -113,6 +123,7 @@ where
             let registry = engine.models.local();
             let now = clock.now(&registry);
             let plan = this.request.as_ref().and_then(|request| engine.resend.plan(request));
+            let plan = plan.or_else(|| this.plan.as_deref().cloned());
             match Journey::begin(registry, settings, plan, now) {
                 Ok(journey) => *this.journey = Some(journey),
                 Err(error) => return Poll::Ready(Err(Error::Plan(error))),

@@ -5,12 +5,14 @@ use super::{
     error::Error,
     finish::Finish,
     future::ResponseFuture,
+    plan::Plan,
     resend::Resend,
     settings::Settings,
 };
 use crate::{aim::Aim, classify::Classify, lane::Striped, models::Models};
 use std::{
     fmt,
+    sync::Arc,
     task::{Context, Poll},
 };
 use tower::Service;
@@ -33,11 +35,40 @@ pub(crate) struct Engine<A, K, R, F> {
 pub struct Failover<C, A, K, R, F> {
     engine: Striped<Engine<A, K, R, F>>,
     clients: C,
+    plan: Option<Arc<Plan>>,
 }
 
 impl<C, A, K, R, F> Failover<C, A, K, R, F> {
     pub(crate) fn new(engine: Striped<Engine<A, K, R, F>>, clients: C) -> Self {
-        Self { engine, clients }
+        Self { engine, clients, plan: None }
+    }
+
+    /// Follows this plan with every request that carries none: for requests that cannot carry one, such as reqwest's,
+    /// on a clone of the service.
+    ///
+    /// ```
+    /// use tower::{Layer, ServiceExt, service_fn};
+    /// use tower_failover::{Attempt, FailoverLayer, Model, Models, Plan, Provider};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let models = Models::builder()
+    ///     .provider(Provider::new("nexa"))
+    ///     .model(Model::new("sdxl", "nexa"))
+    ///     .model(Model::new("flux-dev", "nexa"))
+    ///     .build()?;
+    /// let client = FailoverLayer::builder(models).build()?.layer(service_fn(|attempt: Attempt<()>| async move {
+    ///     Ok::<_, std::io::Error>(attempt.model().name().to_owned())
+    /// }));
+    ///
+    /// assert_eq!(client.clone().plan(Plan::new().first("flux-dev")).oneshot(()).await?, "flux-dev");
+    /// assert_eq!(client.oneshot(()).await?, "sdxl");
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn plan(mut self, plan: Plan) -> Self {
+        self.plan = Some(Arc::new(plan));
+        self
     }
 
     /// The registry that it works on.
@@ -65,7 +96,7 @@ impl<S, A, K, R, F> Failover<One<S>, A, K, R, F> {
 
 impl<C: Clone, A, K, R, F> Clone for Failover<C, A, K, R, F> {
     fn clone(&self) -> Self {
-        Self { engine: self.engine.clone(), clients: self.clients.clone() }
+        Self { engine: self.engine.clone(), clients: self.clients.clone(), plan: self.plan.clone() }
     }
 }
 
@@ -98,6 +129,6 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let engine = self.engine.local();
         let request = engine.resend.prepare(request);
-        ResponseFuture::new(engine, self.clients.clone(), request)
+        ResponseFuture::new(engine, self.clients.clone(), request, self.plan.clone())
     }
 }
