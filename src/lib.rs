@@ -67,6 +67,8 @@
 //!
 //! - `http` (default): everything that knows HTTP.
 //! - `hyper-util`: tells hyper-util's connect errors (DNS, TCP, TLS) from later ones.
+//! - `reqwest`: [`FailoverLayer`]s for reqwest's own requests and responses, in the module `reqwest`.
+//! - `reqwest-middleware`: the failover stack, and any tower layer, as a middleware of reqwest-middleware.
 //!
 //! [tower]: https://docs.rs/tower
 #![cfg_attr(not(feature = "http"), allow(rustdoc::broken_intra_doc_links))]
@@ -81,6 +83,8 @@ mod machine;
 mod model;
 mod models;
 mod permit;
+#[cfg(feature = "reqwest")]
+pub mod reqwest;
 mod sync;
 
 pub use crate::{
@@ -113,6 +117,12 @@ pub use crate::{
     model::Credential,
 };
 
+#[cfg(feature = "reqwest")]
+pub use crate::reqwest::{ReqwestFailover, ReqwestFailoverLayer, ReqwestResend};
+
+#[cfg(feature = "reqwest-middleware")]
+pub use crate::reqwest::{FailoverMiddleware, TowerMiddleware};
+
 /// Every default that is not a constant of the type it belongs to.
 pub mod defaults {
     pub use crate::{
@@ -129,6 +139,6 @@ pub mod defaults {
     };
 }
 
-#[cfg(all(doctest, feature = "http"))]
+#[cfg(all(doctest, feature = "reqwest-middleware"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,0 +1,9 @@
+//! Real clients: hyper-util's, reqwest's, and a stack of reqwest-middleware, against servers that commit one fault each.
+
+#![cfg(all(feature = "hyper-util", feature = "reqwest-middleware"))]
+
+mod client;
+mod matrix;
+mod middleware;
+mod reqwest;
+mod server;
