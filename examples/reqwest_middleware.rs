@@ -13,12 +13,12 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_failover::{FailoverLayer, FailoverMiddleware, Model, Models, Plan, Provider, Served, TowerMiddleware};
 
 #[tokio::main]
-pub async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn Error>> {
     println!("{}", run().await?);
     Ok(())
 }
 
-pub async fn run() -> Result<String, Box<dyn Error>> {
+pub(crate) async fn run() -> Result<String, Box<dyn Error>> {
     let models = Models::builder()
         .provider(Provider::new("nexa").base_url(upstream::start("all").await?))
         .provider(Provider::new("openai").base_url(upstream::start("").await?))

@@ -1,7 +1,7 @@
 //! The examples do what they say.
 
 #![cfg(feature = "reqwest-middleware")]
-#![allow(unreachable_pub, dead_code, reason = "modules of programs")]
+#![allow(unreachable_pub, dead_code, clippy::duplicate_mod, reason = "modules of programs, which share one")]
 
 #[path = "../examples/reqwest.rs"]
 mod reqwest_example;

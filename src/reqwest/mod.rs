@@ -1,8 +1,8 @@
-//! Bridges to [reqwest](::reqwest) and reqwest-middleware.
+//! Bridges to [reqwest] and reqwest-middleware.
 //!
 //! # Around a client
 //!
-//! A [`reqwest::Client`](::reqwest::Client) is a tower service as it is. [`FailoverLayer::reqwest`] and
+//! A [`reqwest::Client`] is a tower service as it is. [`FailoverLayer::reqwest`] and
 //! [`FailoverLayer::reqwest_json`] make the layer around it, with the same [`HttpAim`], [`HttpClassify`] and
 //! [`HttpFinish`] as for HTTP's own types: what is said there holds here.
 //!
