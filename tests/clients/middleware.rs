@@ -176,8 +176,14 @@ async fn the_error_of_the_stack_holds_that_of_the_client() {
     assert!(inner.is_request() && !inner.is_connect(), "{inner:?}");
 }
 
-/// Wraps the error of what is below, as reqwest-retry does when it gives up.
-struct Wraps;
+/// Wraps the error of what is below.
+#[derive(Debug, Clone, Copy)]
+enum Wraps {
+    /// As reqwest-retry does when it gives up.
+    Typed,
+    /// As a `?` in a middleware does that speaks anyhow.
+    Anyhow,
+}
 
 #[derive(Debug)]
 struct GaveUp(ClientError);
@@ -202,19 +208,30 @@ impl Middleware for Wraps {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response, ClientError> {
-        next.run(request, extensions).await.map_err(|error| ClientError::middleware(GaveUp(error)))
+        next.run(request, extensions).await.map_err(|error| match (self, error) {
+            (Self::Anyhow, ClientError::Reqwest(error)) => ClientError::Middleware(error.into()),
+            (_, error) => ClientError::middleware(GaveUp(error)),
+        })
     }
 }
 
 #[tokio::test]
 async fn an_error_is_recognized_below_other_middlewares() {
-    for (does, charge) in [(Does::Refuse, Charge::Provider), (Does::Reset, Charge::Model)] {
+    let rows = [
+        (Does::Refuse, Wraps::Typed, Charge::Provider),
+        (Does::Refuse, Wraps::Anyhow, Charge::Provider),
+        (Does::Reset, Wraps::Typed, Charge::Model),
+        (Does::Reset, Wraps::Anyhow, Charge::Model),
+    ];
+    for (does, wraps, charge) in rows {
         let (a, b) = (Server::start(does).await, Server::start(FINE).await);
         let models = models(&a.url(), &b.url());
-        let client = ClientBuilder::new(plain()).with(failover(&models)).with(Wraps).build();
-        let response = ask(&client).await.expect("an answer");
+        let client = ClientBuilder::new(plain()).with(failover(&models)).with(wraps).build();
+        let send = client.post("http://models/images?key=secret").body(BODY).send();
+        let response = send.await.expect("an answer");
+        assert!(!served(&response).to_string().contains("secret"), "{wraps:?}: {}", served(&response));
         let Fate::Tried(tried) = served(&response).candidates().next().expect("`a`").fate else { panic!("skipped") };
-        assert_eq!(tried.charge, charge, "{does:?}");
+        assert_eq!(tried.charge, charge, "{does:?} {wraps:?}");
     }
 }
 

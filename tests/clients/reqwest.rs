@@ -217,15 +217,19 @@ where
     (first(served).clone(), served.attempts())
 }
 
-fn resolves_to(client: reqwest::ClientBuilder, error: fn() -> io::Error) -> Client {
-    struct Fails(fn() -> io::Error);
+/// A client whose resolver fails so, or never ends.
+fn resolves_to(error: Option<fn() -> io::Error>) -> Client {
+    struct Fails(Option<fn() -> io::Error>);
     impl dns::Resolve for Fails {
         fn resolve(&self, _: dns::Name) -> dns::Resolving {
-            let error = (self.0)();
-            Box::pin(async move { Err(error.into()) })
+            match self.0 {
+                Some(error) => Box::pin(async move { Err(error().into()) }),
+                None => Box::pin(std::future::pending()),
+            }
         }
     }
-    client.no_proxy().dns_resolver(Arc::new(Fails(error))).build().expect("a client")
+    let client = Client::builder().no_proxy().connect_timeout(Duration::from_millis(50));
+    client.dns_resolver(Arc::new(Fails(error))).build().expect("a client")
 }
 
 #[tokio::test]
@@ -235,34 +239,31 @@ async fn errors_of_reqwest_mean_what_the_table_says() {
     let refuse = Server::start(Does::Refuse).await;
     let reset = Server::start(Does::Reset).await.url();
     let circle = Server::start(Does::Answer("302 Again\r\nlocation: /x")).await;
-    let nowhere = || resolves_to(Client::builder(), || io::Error::other("no such host"));
-    let no_files = || resolves_to(Client::builder(), || io::Error::from_raw_os_error(24));
+    let nowhere = resolves_to(Some(|| io::Error::other("no such host")));
+    let no_files = resolves_to(Some(|| io::Error::from_raw_os_error(24)));
+    let nameless = resolves_to(None);
     let hasty = builder().timeout(Duration::from_millis(50)).build().expect("a client");
     let forbids = builder().redirect(Policy::custom(|attempt| attempt.error("no"))).build().expect("a client");
+    let (refused, looped) = (refuse.url(), circle.url());
+    let somewhere = "http://one.test";
+    use Charge::{Model, Nobody, Provider};
+    use Executed::{Maybe, No};
     type Check = fn(&Why) -> bool;
-    let rows: [(&str, Client, &str, Charge, Executed, usize, Check); 6] = [
-        (
-            "refused",
-            plain(),
-            &refuse.url(),
-            Charge::Provider,
-            Executed::No,
-            2,
-            |why| matches!(why, Why::Connect(words) if words.contains("refused")),
-        ),
-        ("no such host", nowhere(), "http://one.test", Charge::Provider, Executed::No, 2, |why| {
-            matches!(why, Why::Connect(_))
-        }),
-        ("no more files", no_files(), "http://one.test", Charge::Nobody, Executed::No, 2, |why| {
-            matches!(why, Why::Local(_))
-        }),
-        ("its own timeout", hasty, &hang, Charge::Model, Executed::Maybe, 2, |why| *why == Why::TimedOut),
-        ("reset", plain(), &reset, Charge::Model, Executed::Maybe, 2, |why| matches!(why, Why::Broken(_))),
-        ("redirect", forbids, &circle.url(), Charge::Model, Executed::Maybe, 2, |why| matches!(why, Why::Broken(_))),
+    let connect: Check = |why| matches!(why, Why::Connect(_));
+    let broken: Check = |why| matches!(why, Why::Broken(_));
+    #[rustfmt::skip]
+    let rows: [(&str, Client, &str, Charge, Executed, Check); 7] = [
+        ("refused",          plain(),  &refused,  Provider, No,    |why| matches!(why, Why::Connect(words) if words.contains("refused"))),
+        ("no such host",     nowhere,  somewhere, Provider, No,    connect),
+        ("connect timeout",  nameless, somewhere, Provider, No,    connect),
+        ("no more files",    no_files, somewhere, Nobody,   No,    |why| matches!(why, Why::Local(_))),
+        ("its own timeout",  hasty,    &hang,     Model,    Maybe, |why| *why == Why::TimedOut),
+        ("reset",            plain(),  &reset,    Model,    Maybe, broken),
+        ("redirect refused", forbids,  &looped,   Model,    Maybe, broken),
     ];
-    for (what, client, base, charge, executed, attempts, why) in rows {
+    for (what, client, base, charge, executed, why) in rows {
         let (tried, asked) = tried(client, base, HttpClassify::new()).await;
-        assert_eq!((tried.charge, tried.executed, asked), (charge, executed, attempts), "{what}: {tried:?}");
+        assert_eq!((tried.charge, tried.executed, asked), (charge, executed, 2), "{what}: {tried:?}");
         assert!(why(&tried.why), "{what}: {tried:?}");
     }
     // Rows can be changed.
