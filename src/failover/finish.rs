@@ -1,7 +1,16 @@
 //! What the caller gets: where the permit and [`Served`] go.
 
 use super::served::Served;
+#[cfg(feature = "http")]
+use crate::{
+    body::{IDLE_GAP, Watched},
+    classify::Charge,
+    machine::config::{self, ConfigError},
+    permit::Committed,
+};
 use crate::{classify::Verdict, permit::Permit};
+#[cfg(feature = "http")]
+use std::time::Duration;
 
 /// One answer on its way to the caller, with everything that is known of it.
 #[derive(Debug)]
@@ -25,6 +34,12 @@ pub struct OpenPermit {
 }
 
 impl OpenPermit {
+    /// The head of a success has come; its body decides.
+    #[cfg(feature = "http")]
+    fn commit(self, verdict: &Verdict) -> Committed {
+        self.permit.commit(verdict, self.now)
+    }
+
     /// Settles it by this verdict, as of the moment when the answer came.
     pub fn settle(self, verdict: &Verdict) {
         self.permit.settle(verdict, true, self.now);
@@ -73,10 +88,25 @@ fn settle(permit: Option<OpenPermit>, verdict: &Verdict) {
 }
 
 /// Puts [`Served`] into the extensions of an HTTP response and, if asked to, says the main things in its headers.
+///
+/// A call is over at the response's head. With [`watched`](Self::watched) it is over when its body is.
 #[cfg(feature = "http")]
 #[derive(Debug, Clone, Copy, Default)]
-pub struct HttpFinish {
+pub struct HttpFinish<W = AtHead> {
     headers: bool,
+    watch: W,
+}
+
+/// A call is over at the response's head; the body is the client's own.
+#[cfg(feature = "http")]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AtHead;
+
+/// A call is over when its body is; see [`body`](crate::body).
+#[cfg(feature = "http")]
+#[derive(Debug, Clone, Copy)]
+pub struct AtEnd {
+    idle_gap: Duration,
 }
 
 #[cfg(feature = "http")]
@@ -91,10 +121,46 @@ impl HttpFinish {
         Self::default()
     }
 
-    /// Sends the headers [`MODEL`](Self::MODEL) and [`ATTEMPTS`](Self::ATTEMPTS) as well.
+    /// Watches the response's body to its end: the caller gets a [`Watched`] one. Two frames may be
+    /// [`IDLE_GAP`](crate::defaults::IDLE_GAP) apart.
+    pub fn watched(self) -> HttpFinish<AtEnd> {
+        HttpFinish { headers: self.headers, watch: AtEnd { idle_gap: IDLE_GAP } }
+    }
+}
+
+#[cfg(feature = "http")]
+impl HttpFinish<AtEnd> {
+    /// How far apart two frames of the body may be, and the head and the first. Default 60 s. A reader that takes its
+    /// time does not count.
+    ///
+    /// # Errors
+    ///
+    /// When it is zero.
+    pub fn idle_gap(mut self, gap: Duration) -> Result<Self, ConfigError> {
+        config::positive("idle_gap", gap)?;
+        self.watch.idle_gap = gap;
+        Ok(self)
+    }
+}
+
+#[cfg(feature = "http")]
+impl<W> HttpFinish<W> {
+    /// Sends the headers [`MODEL`](HttpFinish::MODEL) and [`ATTEMPTS`](HttpFinish::ATTEMPTS) as well.
     pub fn headers(mut self) -> Self {
         self.headers = true;
         self
+    }
+
+    fn sign<B>(&self, response: &mut http::Response<B>, served: Served) {
+        if self.headers {
+            let name = served.model().and_then(|model| http::HeaderValue::from_str(model.name()).ok());
+            response.headers_mut().remove(HttpFinish::MODEL);
+            if let Some(name) = name {
+                response.headers_mut().insert(HttpFinish::MODEL, name);
+            }
+            response.headers_mut().insert(HttpFinish::ATTEMPTS, served.attempts().into());
+        }
+        response.extensions_mut().insert(served);
     }
 }
 
@@ -104,16 +170,26 @@ impl<B> Finish<http::Response<B>> for HttpFinish {
 
     fn finish(&self, answer: Answer<http::Response<B>>) -> http::Response<B> {
         settle(answer.permit, &answer.verdict);
-        let (mut response, served) = (answer.response, answer.served);
-        if self.headers {
-            response.headers_mut().remove(Self::MODEL);
-            let name = served.model().and_then(|model| http::HeaderValue::from_str(model.name()).ok());
-            if let Some(name) = name {
-                response.headers_mut().insert(Self::MODEL, name);
-            }
-            response.headers_mut().insert(Self::ATTEMPTS, served.attempts().into());
-        }
-        response.extensions_mut().insert(served);
+        let mut response = answer.response;
+        self.sign(&mut response, answer.served);
+        response
+    }
+}
+
+#[cfg(feature = "http")]
+impl<B: http_body::Body> Finish<http::Response<B>> for HttpFinish<AtEnd> {
+    type Response = http::Response<Watched<B>>;
+
+    fn finish(&self, answer: Answer<http::Response<B>>) -> http::Response<Watched<B>> {
+        let verdict = answer.verdict;
+        let call = if verdict.charge == Charge::Success && verdict.cooldown.is_none() {
+            answer.permit.map(|permit| permit.commit(&verdict))
+        } else {
+            settle(answer.permit, &verdict);
+            None
+        };
+        let mut response = answer.response.map(|body| Watched::new(body, call, self.watch.idle_gap));
+        self.sign(&mut response, answer.served);
         response
     }
 }

@@ -23,7 +23,7 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 use tower::Service;
 
 type Kept<Req, R> = <R as Resend<Req>>::Request;
@@ -311,7 +311,7 @@ impl Timer {
     fn poll(self: Pin<&mut Self>, registry: &Registry, ends: impl FnOnce() -> Nanos, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         if !*this.armed {
-            let at = registry.instant(ends()).unwrap_or_else(far_future);
+            let at = registry.instant(ends()).unwrap_or_else(Registry::far_future);
             match this.sleep.as_mut().as_pin_mut() {
                 Some(sleep) => sleep.reset(at),
                 None => this.sleep.set(Some(sleep_until(at))),
@@ -323,11 +323,6 @@ impl Timer {
             None => Poll::Pending,
         }
     }
-}
-
-/// Beyond what the clock can say: about 30 years, as tokio has it.
-fn far_future() -> Instant {
-    Instant::now() + std::time::Duration::from_secs(86_400 * 365 * 30)
 }
 
 impl<Req, C, A, K, R, F> fmt::Debug for ResponseFuture<Req, C, A, K, R, F>

@@ -68,9 +68,9 @@ mod settings;
 
 pub use clients::{ByProvider, Clients, One};
 pub use error::Error;
-#[cfg(feature = "http")]
-pub use finish::HttpFinish;
 pub use finish::{Answer, Finish, OpenPermit, Plain, WithServed};
+#[cfg(feature = "http")]
+pub use finish::{AtEnd, AtHead, HttpFinish};
 pub use future::ResponseFuture;
 pub use layer::{FailoverBuilder, FailoverLayer};
 #[cfg(feature = "http")]

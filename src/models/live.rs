@@ -18,6 +18,11 @@ use std::time::Duration;
 /// How often one request for each provider goes through as a last resort: once a second.
 pub const LAST_RESORT_EVERY: Duration = Duration::from_secs(1);
 
+/// A call that is dropped after this many times what its model usually takes was hanging: 3.
+pub const HANG_MULTIPLE: u32 = 3;
+/// The least that a call must have waited to have been hanging: 1 s.
+pub const HANG_FLOOR: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(crate) struct LiveModel {
     pub(crate) model: Model,
@@ -40,6 +45,13 @@ impl LiveModel {
             last_resort: AtomicU64::new(0),
             model,
         }
+    }
+
+    /// Whether a call begun at `started` that has waited for its upstream since `since`, and is dropped now, was hanging.
+    pub(crate) fn hung(&self, started: Nanos, since: Nanos, now: Nanos) -> bool {
+        let usual = self.pace.usual().unwrap_or(0);
+        let far = usual.saturating_mul(HANG_MULTIPLE.into()).max(nanos(HANG_FLOOR));
+        now.saturating_sub(since) >= far && !self.pace.answered_since(started)
     }
 }
 

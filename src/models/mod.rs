@@ -5,7 +5,7 @@ mod live;
 mod snapshot;
 
 pub use builder::ModelsBuilder;
-pub use live::LAST_RESORT_EVERY;
+pub use live::{HANG_FLOOR, HANG_MULTIPLE, LAST_RESORT_EVERY};
 pub(crate) use live::{LiveModel, LiveProvider};
 pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, Snapshot, WindowSnapshot};
 
@@ -177,6 +177,11 @@ impl Registry {
     /// The instant of a time, if the clock reaches so far.
     pub(crate) fn instant(&self, at: Nanos) -> Option<Instant> {
         self.epoch.checked_add(Duration::from_nanos(at))
+    }
+
+    /// Beyond what the clock can say: about 30 years, as tokio has it.
+    pub(crate) fn far_future() -> Instant {
+        Instant::now() + Duration::from_secs(86_400 * 365 * 30)
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<usize> {

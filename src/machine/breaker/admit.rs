@@ -64,6 +64,15 @@ impl Breaker {
         matches!(self.peek(now), Ok(()) | Err(Refusal::Open { .. }))
     }
 
+    /// A ticket for what is still to come of a call whose probe has been settled.
+    #[cfg(feature = "http")]
+    pub(crate) fn follow_up(&self) -> Ticket {
+        match self.word() {
+            Word { state: State::Closed, generation, .. } => Ticket::Counted { generation },
+            _ => Ticket::Uncounted,
+        }
+    }
+
     fn admit_probe(&self, now: Nanos, lease: Duration) -> Admission {
         let mut slow = lock(&self.slow);
         let mut word = self.word();
