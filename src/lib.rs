@@ -121,15 +121,15 @@ pub mod defaults {
     #[cfg(feature = "http")]
     pub use crate::body::IDLE_GAP;
     pub use crate::{
-        failover::{ATTEMPT_TIMEOUT, DEADLINE, MAX_ATTEMPTS},
+        failover::{ATTEMPT_TIMEOUT, DEADLINE, MAX_ATTEMPTS, PROBE_MARGIN},
         machine::{
             cooldown::{
                 COOLDOWN_JITTER, FIRST_COOLDOWN, LONGEST_GROWING_COOLDOWN, MAX_COOLDOWN, MIN_COOLDOWN,
-                PROVIDER_LIMIT_WINDOW,
+                PROVIDER_LIMIT_WINDOW, UNPAID_COOLDOWN,
             },
             plan::{LONGEST_RESERVE, RESERVE_SHARE},
         },
-        models::{HANG_FLOOR, HANG_MULTIPLE, LAST_RESORT_EVERY},
+        models::{HANG_FLOOR, HANG_MULTIPLE, LAST_RESORT_EVERY, UNAUTHORIZED_IN_A_ROW},
     };
 }
 

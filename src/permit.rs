@@ -131,6 +131,11 @@ impl Permit {
         result
     }
 
+    /// Whether it holds a place that has a lease.
+    pub(crate) fn is_probe(&self) -> bool {
+        [self.model, self.provider].iter().any(|ticket| matches!(ticket, Ticket::Probe { .. }))
+    }
+
     /// Says whether the upstream is being waited for.
     pub(crate) fn waiting(&mut self, waiting: bool) {
         self.waiting = waiting;
@@ -144,18 +149,20 @@ impl Permit {
         });
         let blames_provider = matches!(verdict.charge, Charge::Provider | Charge::Credential);
         let (model_wait, provider_wait) = if blames_provider { (None, wait) } else { (wait, None) };
-        let success = verdict.charge == Charge::Success;
-        if answered {
+        let counts = self.live().breaker.is_live(self.model);
+        if answered && counts {
+            let success = verdict.charge == Charge::Success;
             self.live().pace.answered(self.started, success.then(|| now.saturating_sub(self.started)));
         }
-        let provider = self.provider_outcome(verdict, answered);
+        let provider_counts = self.live_provider().breaker.is_live(self.provider);
+        let provider = if provider_counts { self.provider_outcome(verdict, answered) } else { Outcome::Neutral };
         let model = match verdict.charge {
             Charge::Success => Outcome::Success,
             Charge::Model | Charge::ModelOrRequest => Outcome::Failure(Evidence::Blame),
             Charge::Nobody | Charge::Provider | Charge::Credential => Outcome::Neutral,
         };
         self.close((model, model_wait), (provider, provider_wait), now);
-        if let Some(wait) = model_wait {
+        if let (Some(wait), true) = (model_wait, counts && provider_counts) {
             self.limited(wait, now);
         }
     }
@@ -192,7 +199,8 @@ impl Permit {
     fn limited(&self, wait: Wait, now: Nanos) {
         let provider = self.live_provider();
         if provider.limited(self.index, now) {
-            self.registry.change_provider(self.live().provider, |breaker, now| breaker.cool_down(wait, now));
+            let told = provider.breaker.cool_down(wait, now);
+            self.registry.changed((self.index, None), (self.live().provider, told), now);
         }
     }
 
@@ -202,9 +210,15 @@ impl Permit {
     pub(crate) fn commit(mut self, verdict: &Verdict, now: Nanos) -> Committed {
         self.settled = true;
         let live = self.live();
-        live.pace.answered(self.started, Some(now.saturating_sub(self.started)));
+        if live.breaker.is_live(self.model) {
+            live.pace.answered(self.started, Some(now.saturating_sub(self.started)));
+        }
         let breaker = &self.live_provider().breaker;
-        let of_provider = breaker.settle(self.provider, self.provider_outcome(verdict, true), None, now);
+        let of_provider = if breaker.is_live(self.provider) {
+            breaker.settle(self.provider, self.provider_outcome(verdict, true), None, now)
+        } else {
+            None
+        };
         let (model, of_model) = match self.model {
             ordinary @ Ticket::Counted { .. } => (ordinary, None),
             probe => {

@@ -58,7 +58,7 @@ impl<B: WholeBody> BodyAim<B> for JsonFields {
         let model = target.model();
         let name = serde_json::Value::from(model.get_upstream_name()).to_string();
         let mut fields = vec![Field { name: &self.name_field, value: &name, required: true }];
-        fields.extend(model.fields().iter().map(|(name, value)| Field { name, value, required: false }));
+        fields.extend(model.fields().map(|(name, value)| Field { name, value, required: false }));
         let bytes = body.into_bytes();
         let edited = set_fields(&bytes, &fields).map_err(AimError::Json)?;
         let bytes = edited.map_or(bytes, Bytes::from);

@@ -4,6 +4,7 @@ use super::{
     Aimed, AsError, Charge, Classify, Cooldown, Executed, Next, Ours, StdError, Verdict, Vouches, Why,
     retry_after::retry_after, transport,
 };
+use crate::machine::cooldown::UNPAID_COOLDOWN;
 use http::{Response, StatusCode};
 use std::{
     collections::HashMap,
@@ -11,9 +12,6 @@ use std::{
     marker::PhantomData,
     time::{Duration, SystemTime},
 };
-
-/// How long a provider that wants to be paid is left alone: 60 s.
-const UNPAID: Duration = Duration::from_secs(60);
 
 /// A row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +25,8 @@ pub enum Row {
     Broken,
     /// Out of time.
     TimedOut,
+    /// Out of file descriptors or of local ports.
+    Local,
 }
 
 /// What to change of a row; what is not named stays.
@@ -182,7 +182,7 @@ impl<B, E, V: AsError<E>> Classify<Response<B>, E> for HttpClassify<V> {
                 match trouble {
                     transport::Trouble::Connect => self.changed(Row::Connect, verdict),
                     transport::Trouble::AfterSending => self.changed(Row::Broken, verdict),
-                    transport::Trouble::Local => verdict,
+                    transport::Trouble::Local => self.changed(Row::Local, verdict),
                 }
             }
         }
@@ -210,9 +210,11 @@ fn row(status: StatusCode, ours: Ours, asked: impl FnOnce() -> Option<Duration>)
             vouches: Some(Vouches::Alive),
             ..fault
         },
-        402 if ours.credential => {
-            Verdict { cooldown: Some(Cooldown::For(UNPAID)), vouches: Some(Vouches::No), ..Verdict::provider_failed() }
-        }
+        402 if ours.credential => Verdict {
+            cooldown: Some(Cooldown::For(UNPAID_COOLDOWN)),
+            vouches: Some(Vouches::No),
+            ..Verdict::provider_failed()
+        },
         402 => Verdict { vouches: Some(Vouches::No), ..fault },
         403 => Verdict { next: next_if(ours.credential || ours.name), ..fault },
         404 if ours.name => {
@@ -320,7 +322,7 @@ mod tests {
             why: Why::Answered,
         };
         let statuses = (100..600).filter_map(|status| StatusCode::from_u16(status).ok()).map(Row::Status);
-        for row in statuses.chain([Row::Connect, Row::Broken, Row::TimedOut]) {
+        for row in statuses.chain([Row::Connect, Row::Broken, Row::TimedOut, Row::Local]) {
             let table = HttpClassify::new().change(row, change);
             assert_eq!(table.changed(row, Verdict::success()), changed, "{row:?}");
             assert_eq!(Change::default().apply(Verdict::timed_out()), Verdict::timed_out());

@@ -26,7 +26,8 @@ pub struct Answer<Res> {
     pub served: Served,
 }
 
-/// A permit whose call has been answered and that still has to be settled.
+/// A permit whose call has been answered and that still has to be settled. One that is dropped instead is neutral: then
+/// no success is ever counted, and a breaker that is half-open never closes.
 #[derive(Debug)]
 pub struct OpenPermit {
     pub(crate) permit: Permit,

@@ -167,6 +167,10 @@ where
                     let target = Target::new(journey.registry(), choice.model);
                     let request = match engine.aim.aim(target, request) {
                         Ok(request) => request,
+                        Err(_) if journey.not_aimed(choice, now) => {
+                            this.step.set(Step::Choose);
+                            continue;
+                        }
                         Err(error) => {
                             drop(permit);
                             let journey = this.journey.take().expect("present");
@@ -200,7 +204,8 @@ where
                                 let executed = engine.classify.timed_out(aimed).executed;
                                 this.request.is_some() && settings.replay.allows(executed)
                             };
-                            let ends = || journey.attempt_ends(choice, settings, again());
+                            let probe = permit.is_probe();
+                            let ends = || journey.attempt_ends(choice, settings, again(), probe);
                             ready!(this.timer.as_mut().poll(journey.registry(), ends, cx));
                             clock.tick();
                             (None, engine.classify.timed_out(aimed))

@@ -5,7 +5,7 @@ mod live;
 mod snapshot;
 
 pub use builder::ModelsBuilder;
-pub use live::{HANG_FLOOR, HANG_MULTIPLE, LAST_RESORT_EVERY};
+pub use live::{HANG_FLOOR, HANG_MULTIPLE, LAST_RESORT_EVERY, UNAUTHORIZED_IN_A_ROW};
 pub(crate) use live::{LiveModel, LiveProvider};
 pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, Snapshot, WindowSnapshot};
 
@@ -204,7 +204,7 @@ impl Registry {
         self.changed((index, transition), (self.models[index].provider, None), now);
     }
 
-    pub(crate) fn change_provider(&self, index: usize, change: impl FnOnce(&Breaker, Nanos) -> Option<Transition>) {
+    fn change_provider(&self, index: usize, change: impl FnOnce(&Breaker, Nanos) -> Option<Transition>) {
         let now = self.now();
         let transition = change(&self.providers[index].breaker, now);
         self.changed((0, None), (index, transition), now);

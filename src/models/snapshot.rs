@@ -7,9 +7,9 @@ use crate::machine::{
 };
 use std::time::Duration;
 
-/// Everything there is to see of a registry, taken at one moment.
+/// Everything there is to see of a registry, breaker by breaker.
 ///
-/// Cheap: a short lock for each breaker and a sum over a few counters.
+/// Cheap: a short lock for each breaker, one after the other, and a sum over a few counters.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {

@@ -15,6 +15,16 @@ impl Breaker {
         self.word().state == State::Closed
     }
 
+    /// Whether the result of a call still counts: not after a change of state, nor if it was let through uncounted.
+    pub(crate) fn is_live(&self, ticket: Ticket) -> bool {
+        match ticket {
+            Ticket::Uncounted => false,
+            Ticket::Counted { generation } | Ticket::Probe { generation, .. } | Ticket::LastResort { generation } => {
+                self.word().generation == generation
+            }
+        }
+    }
+
     /// Whether a call would be admitted now. Changes nothing.
     pub(crate) fn peek(&self, now: Nanos) -> Result<(), Refusal> {
         let word = self.word();
