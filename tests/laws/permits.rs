@@ -142,7 +142,10 @@ async fn law_03_a_probe_that_times_out_is_heard_however_dense_the_traffic() {
     let world = setup("a1@a b1@b").breakers(trips_after(1)).layer(|layer| layer.attempt_timeout(ms(100))).build();
     world.half_open("a1").await;
     world.script.play("a1", [Act::Hang]);
+    // Timers end on whole milliseconds; leases do not.
+    advance(Duration::from_micros(350)).await;
     let mut probe = tokio::spawn(world.begin());
+    tokio::task::yield_now().await;
     // One request a tenth of a millisecond, well beyond the probe's lease.
     for _ in 0..2_000 {
         let _ = world.ask().await;
