@@ -109,7 +109,8 @@ async fn a_failed_attempt_warns_although_the_next_cannot_be_aimed() {
     log.take("INFO");
     let aim = HttpAim::new().header(HeaderName::from_static("x-model"));
     let layer = FailoverLayer::http(models).aim(aim).build().expect("a layer");
-    let answer = ask(&layer.layer(client(&Sent::default(), |_| status(503))), request()).await.expect("the first one's");
+    let answer =
+        ask(&layer.layer(client(&Sent::default(), |_| status(503))), request()).await.expect("the first one's");
     assert_eq!(answer.status(), 503);
     assert_says(&log.take("WARN"), &[&["model=\"a\"", "why=status 503"]]);
 }
