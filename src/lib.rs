@@ -74,6 +74,8 @@
 #![cfg_attr(not(feature = "http"), allow(rustdoc::broken_intra_doc_links))]
 
 pub mod aim;
+#[cfg(feature = "http")]
+pub mod body;
 pub mod circuit_breaker;
 pub mod classify;
 pub mod failover;
@@ -112,8 +114,9 @@ pub use crate::{
 #[cfg(feature = "http")]
 pub use crate::{
     aim::{BodyAim, HttpAim, JsonError, JsonFields, Untouched, WholeBody},
+    body::{BodyError, Watched},
     classify::{AsError, BoxedError, Change, HttpClassify, Row, StdError, retry_after},
-    failover::{HttpFailover, HttpFailoverLayer, HttpFinish, HttpResend},
+    failover::{AtEnd, AtHead, HttpFailover, HttpFailoverLayer, HttpFinish, HttpResend},
     model::Credential,
 };
 
@@ -125,17 +128,18 @@ pub use crate::reqwest::{FailoverMiddleware, TowerMiddleware};
 
 /// Every default that is not a constant of the type it belongs to.
 pub mod defaults {
+    #[cfg(feature = "http")]
+    pub use crate::body::IDLE_GAP;
     pub use crate::{
-        failover::{ATTEMPT_TIMEOUT, DEADLINE, MAX_ATTEMPTS},
+        failover::{ATTEMPT_TIMEOUT, DEADLINE, MAX_ATTEMPTS, PROBE_MARGIN},
         machine::{
             cooldown::{
                 COOLDOWN_JITTER, FIRST_COOLDOWN, LONGEST_GROWING_COOLDOWN, MAX_COOLDOWN, MIN_COOLDOWN,
-                PROVIDER_LIMIT_WINDOW,
+                PROVIDER_LIMIT_WINDOW, UNPAID_COOLDOWN,
             },
             plan::{LONGEST_RESERVE, RESERVE_SHARE},
         },
-        models::LAST_RESORT_EVERY,
-        permit::{HANG_FLOOR, HANG_MULTIPLE},
+        models::{HANG_FLOOR, HANG_MULTIPLE, LAST_RESORT_EVERY, UNAUTHORIZED_IN_A_ROW},
     };
 }
 

@@ -7,21 +7,15 @@ use crate::{
         Nanos,
         breaker::{Admission, Breaker, Evidence, Outcome, Refusal, Ticket, Wait},
         cooldown::{MAX_COOLDOWN, MIN_COOLDOWN},
-        nanos,
     },
     models::{LiveModel, LiveProvider, Registry},
 };
 use std::{fmt, time::Duration};
 
-/// A call that is dropped after this many times what its model usually takes was hanging: 3.
-pub const HANG_MULTIPLE: u32 = 3;
-/// The least that a call must have waited to have been hanging: 1 s.
-pub const HANG_FLOOR: Duration = Duration::from_secs(1);
-
 /// The right to make one call to a model; held until the outcome is known.
 ///
 /// Dropped undecided it is neutral, and its place is free at once. But a call that has waited for its upstream for at
-/// least [`HANG_MULTIPLE`] times what the model usually takes, and for at least [`HANG_FLOOR`], while no call begun
+/// least [`HANG_MULTIPLE`](crate::defaults::HANG_MULTIPLE) times what the model usually takes, and for at least [`HANG_FLOOR`](crate::defaults::HANG_FLOOR), while no call begun
 /// later has been answered, was hanging: that is a failure, so that a model which hangs opens its breaker even when
 /// only somebody else's timer ends the calls.
 pub(crate) struct Permit {
@@ -137,6 +131,11 @@ impl Permit {
         result
     }
 
+    /// Whether it holds a place that has a lease.
+    pub(crate) fn is_probe(&self) -> bool {
+        [self.model, self.provider].iter().any(|ticket| matches!(ticket, Ticket::Probe { .. }))
+    }
+
     /// Says whether the upstream is being waited for.
     pub(crate) fn waiting(&mut self, waiting: bool) {
         self.waiting = waiting;
@@ -150,18 +149,20 @@ impl Permit {
         });
         let blames_provider = matches!(verdict.charge, Charge::Provider | Charge::Credential);
         let (model_wait, provider_wait) = if blames_provider { (None, wait) } else { (wait, None) };
-        let success = verdict.charge == Charge::Success;
-        if answered {
+        let counts = self.live().breaker.is_live(self.model);
+        if answered && counts {
+            let success = verdict.charge == Charge::Success;
             self.live().pace.answered(self.started, success.then(|| now.saturating_sub(self.started)));
         }
-        let provider = self.provider_outcome(verdict, answered);
+        let provider_counts = self.live_provider().breaker.is_live(self.provider);
+        let provider = if provider_counts { self.provider_outcome(verdict, answered) } else { Outcome::Neutral };
         let model = match verdict.charge {
             Charge::Success => Outcome::Success,
             Charge::Model | Charge::ModelOrRequest => Outcome::Failure(Evidence::Blame),
             Charge::Nobody | Charge::Provider | Charge::Credential => Outcome::Neutral,
         };
         self.close((model, model_wait), (provider, provider_wait), now);
-        if let Some(wait) = model_wait {
+        if let (Some(wait), true) = (model_wait, counts && provider_counts) {
             self.limited(wait, now);
         }
     }
@@ -198,7 +199,44 @@ impl Permit {
     fn limited(&self, wait: Wait, now: Nanos) {
         let provider = self.live_provider();
         if provider.limited(self.index, now) {
-            self.registry.change_provider(self.live().provider, |breaker, now| breaker.cool_down(wait, now));
+            let told = provider.breaker.cool_down(wait, now);
+            self.registry.changed((self.index, None), (self.live().provider, told), now);
+        }
+    }
+
+    /// The head of a success has come, and its body is still to come. A probe is decided here; an ordinary call will be
+    /// when the body ends.
+    #[cfg(feature = "http")]
+    pub(crate) fn commit(mut self, verdict: &Verdict, now: Nanos) -> Committed {
+        self.settled = true;
+        let live = self.live();
+        if live.breaker.is_live(self.model) {
+            live.pace.answered(self.started, Some(now.saturating_sub(self.started)));
+        }
+        let breaker = &self.live_provider().breaker;
+        let of_provider = if breaker.is_live(self.provider) {
+            breaker.settle(self.provider, self.provider_outcome(verdict, true), None, now)
+        } else {
+            None
+        };
+        let (model, of_model) = match self.model {
+            ordinary @ Ticket::Counted { .. } => (ordinary, None),
+            probe => {
+                let transition = live.breaker.settle(probe, Outcome::Success, None, now);
+                (live.breaker.follow_up(), transition)
+            }
+        };
+        self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
+        Committed {
+            registry: self.registry.clone(),
+            index: self.index,
+            model,
+            provider: breaker.follow_up(),
+            started: self.started,
+            waiting_since: None,
+            arrived: false,
+            entered: false,
+            settled: false,
         }
     }
 
@@ -211,14 +249,6 @@ impl Permit {
         let of_model = live.breaker.settle(self.model, model.0, model.1, now);
         let of_provider = self.live_provider().breaker.settle(self.provider, provider.0, provider.1, now);
         self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
-    }
-
-    /// Whether this call, dropped now, was hanging.
-    fn hung(&self, now: Nanos) -> bool {
-        let pace = &self.live().pace;
-        let usual = pace.usual().unwrap_or(0);
-        let far = usual.saturating_mul(HANG_MULTIPLE.into()).max(nanos(HANG_FLOOR));
-        self.waiting && now.saturating_sub(self.started) >= far && !pace.answered_since(self.started)
     }
 
     fn live(&self) -> &LiveModel {
@@ -240,10 +270,99 @@ impl Drop for Permit {
         let neutral = (Outcome::Neutral, None);
         if self.entered {
             self.close(failure, neutral, now);
-        } else if self.hung(now) {
+        } else if self.waiting && self.live().hung(self.started, self.started, now) {
             self.close(failure, (Outcome::Failure(Evidence::Member(self.index)), None), now);
         } else {
             self.close(neutral, neutral, now);
+        }
+    }
+}
+
+/// A call whose head has come and whose body is still coming.
+#[cfg(feature = "http")]
+pub(crate) struct Committed {
+    registry: Lane<Registry>,
+    index: usize,
+    model: Ticket,
+    provider: Ticket,
+    started: Nanos,
+    /// Since when a poll has been waiting for the next frame: a slow reader is not a slow model.
+    waiting_since: Option<Nanos>,
+    /// Whether the first frame has come.
+    arrived: bool,
+    /// Whether our own poll is on the stack: set when a panic unwinds through it.
+    entered: bool,
+    settled: bool,
+}
+
+#[cfg(feature = "http")]
+impl Committed {
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Runs our own poll. A panic that unwinds through it leaves its mark.
+    pub(crate) fn enter<T>(&mut self, f: impl FnOnce() -> T) -> T {
+        self.entered = true;
+        let result = f();
+        self.entered = false;
+        result
+    }
+
+    /// A poll waits for the next frame. Says since when, if it begins to.
+    pub(crate) fn wait(&mut self) -> Option<Nanos> {
+        if self.waiting_since.is_some() {
+            return None;
+        }
+        self.waiting_since = Some(self.registry.now());
+        self.waiting_since
+    }
+
+    /// A frame has come.
+    pub(crate) fn arrived(&mut self) {
+        self.waiting_since = None;
+        if !self.arrived {
+            self.arrived = true;
+            let took = self.registry.now().saturating_sub(self.started);
+            self.registry.models[self.index].pace.first_byte(took);
+        }
+    }
+
+    /// The body has come to its end.
+    pub(crate) fn ended(mut self) {
+        self.close(Outcome::Success, Outcome::Neutral);
+    }
+
+    /// The body has failed, or stalled.
+    pub(crate) fn failed(mut self) {
+        self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.index)));
+    }
+
+    fn close(&mut self, model: Outcome, provider: Outcome) {
+        self.settled = true;
+        let now = self.registry.now();
+        let live = &self.registry.models[self.index];
+        live.flow.end();
+        let of_model = live.breaker.settle(self.model, model, None, now);
+        let of_provider = self.registry.providers[live.provider].breaker.settle(self.provider, provider, None, now);
+        self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
+    }
+}
+
+#[cfg(feature = "http")]
+impl Drop for Committed {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let live = &self.registry.models[self.index];
+        let hung = self.waiting_since.is_some_and(|since| live.hung(self.started, since, self.registry.now()));
+        if self.entered {
+            self.close(Outcome::Failure(Evidence::Blame), Outcome::Neutral);
+        } else if hung {
+            self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.index)));
+        } else {
+            self.close(Outcome::Neutral, Outcome::Neutral);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::{sleep, timeout};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit};
 use tower_failover::{
     BreakerConfig, CircuitBreakerLayer, Command, Model, Models, Provider, State, Trip, Verdict, circuit_breaker::Error,
     classify,
@@ -126,6 +126,32 @@ async fn a_breaker_that_closes_between_readiness_and_call_never_calls_an_unready
     models.command("sdxl", Command::Reset).expect("known");
     let refused = client.call("a dashboard").await;
     assert!(matches!(refused, Err(Error::Rejected(_))), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_gives_back_what_readiness_has_reserved() {
+    let models = models(two_in_a_row());
+    let (client, _upstream) = mock();
+    let limited = ConcurrencyLimit::new(client, 1);
+    let layer = CircuitBreakerLayer::new(models.clone(), "sdxl").expect("known");
+    let mut first = layer.layer(limited);
+    let mut second = first.clone();
+    first.ready().await.expect("ready");
+    models.command("sdxl", Command::ForceOpen).expect("known");
+    assert!(matches!(first.call("a dashboard").await, Err(Error::Rejected(_))));
+    models.command("sdxl", Command::Reset).expect("known");
+    timeout(Duration::from_secs(1), second.ready()).await.expect("the only place is free").expect("ready");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_services_own_error_is_in_the_chain_and_can_be_had_back() {
+    let models = models(two_in_a_row());
+    let client = tower::service_fn(|_: &'static str| async { Err::<(), _>(io::Error::from(io::ErrorKind::NotFound)) });
+    let layer = CircuitBreakerLayer::new(models, "sdxl").expect("known");
+    let error = layer.layer(client).oneshot("a dashboard").await.unwrap_err();
+    let source = std::error::Error::source(&error).expect("a source");
+    assert_eq!(source.downcast_ref::<io::Error>().expect("typed").kind(), io::ErrorKind::NotFound);
+    assert_eq!(error.into_inner().expect("the service's").kind(), io::ErrorKind::NotFound);
 }
 
 #[tokio::test(start_paused = true)]

@@ -55,7 +55,7 @@ impl JsonFields {
         let model = target.model();
         let name = serde_json::Value::from(model.get_upstream_name()).to_string();
         let mut fields = vec![Field { name: &self.name_field, value: &name, required: true }];
-        fields.extend(model.fields().iter().map(|(name, value)| Field { name, value, required: false }));
+        fields.extend(model.fields().map(|(name, value)| Field { name, value, required: false }));
         set_fields(bytes, &fields).map_err(AimError::Json)
     }
 }

@@ -62,7 +62,7 @@ impl HttpAim {
     /// A body that is no JSON object, or lacks the field, is an [`AimError`], and nobody is asked. All other bytes of
     /// the body stay as they are.
     pub fn json_field(self, name: impl Into<String>) -> HttpAim<JsonFields> {
-        HttpAim { placeholder: self.placeholder, header: self.header, body: JsonFields::new(name) }
+        self.body(JsonFields::new(name))
     }
 }
 
@@ -73,6 +73,11 @@ impl Default for HttpAim {
 }
 
 impl<J> HttpAim<J> {
+    /// Aims the body in a way of your own.
+    pub fn body<B>(self, body: B) -> HttpAim<B> {
+        HttpAim { placeholder: self.placeholder, header: self.header, body }
+    }
+
     /// Puts the model's name, percent-encoded, in the place of this text in the request's path, where it may be
     /// percent-encoded too. A path without it is an [`AimError`].
     pub fn path_placeholder(mut self, placeholder: impl Into<String>) -> Self {

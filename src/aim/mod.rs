@@ -67,7 +67,8 @@ pub trait Aim<Req> {
     ///
     /// # Errors
     ///
-    /// When the request cannot be aimed there. That is the caller's error: it is returned at once, and nobody is asked.
+    /// When the request cannot be aimed there. That is the caller's error: it is returned at once, and nobody is asked. If
+    /// other models have been asked already, this one is skipped.
     fn aim(&self, target: Target<'_>, request: Req) -> Result<Self::Request, AimError>;
 
     /// What it wrote into a request that it has aimed, which decides what some answers mean. Default: nothing.
@@ -137,8 +138,8 @@ impl Error for AimError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             #[cfg(feature = "http")]
-            Self::Json(error) => error.source(),
-            Self::Other(error) => error.source(),
+            Self::Json(error) => Some(error),
+            Self::Other(error) => Some(&**error),
             _ => None,
         }
     }

@@ -65,6 +65,14 @@ impl fmt::Display for Rejected {
 impl std::error::Error for Rejected {}
 
 impl<E> Error<E> {
+    /// The service's own error, if it is one.
+    pub fn get_ref(&self) -> Option<&E> {
+        match self {
+            Self::Inner(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// The service's own error, or this one back.
     ///
     /// # Errors
@@ -91,8 +99,9 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
 impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Inner(error) => error.source(),
-            Self::Rejected(_) | Self::Unknown(_) => None,
+            Self::Inner(error) => Some(error),
+            Self::Rejected(rejected) => Some(rejected),
+            Self::Unknown(unknown) => Some(unknown),
         }
     }
 }

@@ -100,7 +100,7 @@ pub(super) fn admit(registry: &Lane<Registry>, index: usize) -> Result<Permit, R
 
 impl<S, Req, K> Service<Req> for CircuitBreaker<S, Fixed, K>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     K: Classify<S::Response, S::Error>,
 {
     type Response = S::Response;
@@ -133,7 +133,11 @@ where
                 let future = permit.call(|| self.inner.call(request));
                 ResponseFuture::call(guard, registry, index, future, permit)
             }
-            Err(rejected) => ResponseFuture::refused(guard, Error::Rejected(rejected)),
+            Err(rejected) => {
+                // What has been readied and is not called must not keep what it may have reserved.
+                self.inner = self.inner.clone();
+                ResponseFuture::refused(guard, Error::Rejected(rejected))
+            }
         }
     }
 }

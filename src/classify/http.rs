@@ -5,6 +5,7 @@ use super::{
     retry_after::retry_after,
     transport::{Trouble, trouble},
 };
+use crate::machine::cooldown::UNPAID_COOLDOWN;
 use http::{HeaderMap, Response, StatusCode};
 use std::{
     collections::HashMap,
@@ -12,9 +13,6 @@ use std::{
     marker::PhantomData,
     time::{Duration, SystemTime},
 };
-
-/// How long a provider that wants to be paid is left alone: 60 s.
-const UNPAID: Duration = Duration::from_secs(60);
 
 /// A row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +26,8 @@ pub enum Row {
     Broken,
     /// Out of time.
     TimedOut,
+    /// Out of file descriptors or of local ports.
+    Local,
 }
 
 /// What to change of a row; what is not named stays.
@@ -154,7 +154,7 @@ impl<V> HttpClassify<V> {
         match trouble {
             Trouble::Connect => self.changed(Row::Connect, verdict),
             Trouble::AfterSending => self.changed(Row::Broken, verdict),
-            Trouble::Local => verdict,
+            Trouble::Local => self.changed(Row::Local, verdict),
         }
     }
 
@@ -222,9 +222,11 @@ fn row(status: StatusCode, ours: Ours, asked: impl FnOnce() -> Option<Duration>)
             vouches: Some(Vouches::Alive),
             ..fault
         },
-        402 if ours.credential => {
-            Verdict { cooldown: Some(Cooldown::For(UNPAID)), vouches: Some(Vouches::No), ..Verdict::provider_failed() }
-        }
+        402 if ours.credential => Verdict {
+            cooldown: Some(Cooldown::For(UNPAID_COOLDOWN)),
+            vouches: Some(Vouches::No),
+            ..Verdict::provider_failed()
+        },
         402 => Verdict { vouches: Some(Vouches::No), ..fault },
         403 => Verdict { next: next_if(ours.credential || ours.name), ..fault },
         404 if ours.name => {
@@ -332,7 +334,7 @@ mod tests {
             why: Why::Answered,
         };
         let statuses = (100..600).filter_map(|status| StatusCode::from_u16(status).ok()).map(Row::Status);
-        for row in statuses.chain([Row::Connect, Row::Broken, Row::TimedOut]) {
+        for row in statuses.chain([Row::Connect, Row::Broken, Row::TimedOut, Row::Local]) {
             let table = HttpClassify::new().change(row, change);
             assert_eq!(table.changed(row, Verdict::success()), changed, "{row:?}");
             assert_eq!(Change::default().apply(Verdict::timed_out()), Verdict::timed_out());

@@ -72,6 +72,7 @@ pub enum Cooldown {
 
 /// What an answer proves of the provider that it came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Vouches {
     /// The provider works: credits it while closed, and closes it while half-open.
     Fully,
@@ -223,6 +224,8 @@ pub trait Classify<Res, E> {
     fn classify(&self, aimed: Aimed<'_>, result: Result<&Res, &E>) -> Verdict;
 
     /// What it means that an attempt ran out of time. Default: [`Verdict::timed_out`].
+    ///
+    /// Also asked when an attempt begins to wait, to learn whether another model could be asked after it.
     fn timed_out(&self, aimed: Aimed<'_>) -> Verdict {
         let _ = aimed;
         Verdict::timed_out()

@@ -19,18 +19,15 @@ pub trait Clients<Req> {
 pub struct One<S>(pub(crate) S);
 
 impl<S> One<S> {
-    /// The client inside.
-    pub fn get_ref(&self) -> &S {
+    pub(crate) fn get_ref(&self) -> &S {
         &self.0
     }
 
-    /// The client inside, to be changed.
-    pub fn get_mut(&mut self) -> &mut S {
+    pub(crate) fn get_mut(&mut self) -> &mut S {
         &mut self.0
     }
 
-    /// The client alone.
-    pub fn into_inner(self) -> S {
+    pub(crate) fn into_inner(self) -> S {
         self.0
     }
 }

@@ -1,7 +1,16 @@
 //! What the caller gets: where the permit and [`Served`] go.
 
 use super::served::Served;
+#[cfg(feature = "http")]
+use crate::{
+    body::{IDLE_GAP, Watched},
+    classify::Charge,
+    machine::config::{self, ConfigError},
+    permit::Committed,
+};
 use crate::{classify::Verdict, permit::Permit};
+#[cfg(feature = "http")]
+use std::time::Duration;
 
 /// One answer on its way to the caller, with everything that is known of it.
 #[derive(Debug)]
@@ -17,7 +26,8 @@ pub struct Answer<Res> {
     pub served: Served,
 }
 
-/// A permit whose call has been answered and that still has to be settled.
+/// A permit whose call has been answered and that still has to be settled. One that is dropped instead is neutral: then
+/// no success is ever counted, and a breaker that is half-open never closes.
 #[derive(Debug)]
 pub struct OpenPermit {
     pub(crate) permit: Permit,
@@ -25,6 +35,12 @@ pub struct OpenPermit {
 }
 
 impl OpenPermit {
+    /// The head of a success has come; its body decides.
+    #[cfg(feature = "http")]
+    fn commit(self, verdict: &Verdict) -> Committed {
+        self.permit.commit(verdict, self.now)
+    }
+
     /// Settles it by this verdict, as of the moment when the answer came.
     pub fn settle(self, verdict: &Verdict) {
         self.permit.settle(verdict, true, self.now);
@@ -66,17 +82,32 @@ impl<Res> Finish<Res> for WithServed {
     }
 }
 
-fn settle(permit: Option<OpenPermit>, verdict: &Verdict) {
+pub(crate) fn settle(permit: Option<OpenPermit>, verdict: &Verdict) {
     if let Some(permit) = permit {
         permit.settle(verdict);
     }
 }
 
 /// Puts [`Served`] into the extensions of an HTTP response and, if asked to, says the main things in its headers.
+///
+/// A call is over at the response's head. With [`watched`](Self::watched) it is over when its body is.
 #[cfg(feature = "http")]
 #[derive(Debug, Clone, Copy, Default)]
-pub struct HttpFinish {
+pub struct HttpFinish<W = AtHead> {
     headers: bool,
+    watch: W,
+}
+
+/// A call is over at the response's head; the body is the client's own.
+#[cfg(feature = "http")]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AtHead;
+
+/// A call is over when its body is; see [`body`](crate::body).
+#[cfg(feature = "http")]
+#[derive(Debug, Clone, Copy)]
+pub struct AtEnd {
+    idle_gap: Duration,
 }
 
 #[cfg(feature = "http")]
@@ -91,30 +122,46 @@ impl HttpFinish {
         Self::default()
     }
 
-    /// Settles the permit, and writes what is to be said into the response's head.
-    pub(crate) fn tell<Res>(
-        self,
-        answer: Answer<Res>,
-        headers: impl FnOnce(&mut Res) -> &mut http::HeaderMap,
-    ) -> (Res, Served) {
-        settle(answer.permit, &answer.verdict);
-        let (mut response, served) = (answer.response, answer.served);
-        if self.headers {
-            let headers = headers(&mut response);
-            headers.remove(Self::MODEL);
-            let name = served.model().and_then(|model| http::HeaderValue::from_str(model.name()).ok());
-            if let Some(name) = name {
-                headers.insert(Self::MODEL, name);
-            }
-            headers.insert(Self::ATTEMPTS, served.attempts().into());
-        }
-        (response, served)
+    /// Watches the response's body to its end: the caller gets a [`Watched`] one. Two frames may be
+    /// [`IDLE_GAP`](crate::defaults::IDLE_GAP) apart.
+    pub fn watched(self) -> HttpFinish<AtEnd> {
+        HttpFinish { headers: self.headers, watch: AtEnd { idle_gap: IDLE_GAP } }
     }
+}
 
-    /// Sends the headers [`MODEL`](Self::MODEL) and [`ATTEMPTS`](Self::ATTEMPTS) as well.
+#[cfg(feature = "http")]
+impl HttpFinish<AtEnd> {
+    /// How far apart two frames of the body may be, and the head and the first. Default 60 s. A reader that takes its
+    /// time does not count.
+    ///
+    /// # Errors
+    ///
+    /// When it is zero.
+    pub fn idle_gap(mut self, gap: Duration) -> Result<Self, ConfigError> {
+        config::positive("idle_gap", gap)?;
+        self.watch.idle_gap = gap;
+        Ok(self)
+    }
+}
+
+#[cfg(feature = "http")]
+impl<W> HttpFinish<W> {
+    /// Sends the headers [`MODEL`](HttpFinish::MODEL) and [`ATTEMPTS`](HttpFinish::ATTEMPTS) as well.
     pub fn headers(mut self) -> Self {
         self.headers = true;
         self
+    }
+
+    /// Says the main things in the response's headers, if asked to.
+    pub(crate) fn sign(&self, headers: &mut http::HeaderMap, served: &Served) {
+        if self.headers {
+            let name = served.model().and_then(|model| http::HeaderValue::from_str(model.name()).ok());
+            headers.remove(HttpFinish::MODEL);
+            if let Some(name) = name {
+                headers.insert(HttpFinish::MODEL, name);
+            }
+            headers.insert(HttpFinish::ATTEMPTS, served.attempts().into());
+        }
     }
 }
 
@@ -123,8 +170,29 @@ impl<B> Finish<http::Response<B>> for HttpFinish {
     type Response = http::Response<B>;
 
     fn finish(&self, answer: Answer<http::Response<B>>) -> http::Response<B> {
-        let (mut response, served) = self.tell(answer, http::Response::headers_mut);
-        response.extensions_mut().insert(served);
+        settle(answer.permit, &answer.verdict);
+        let mut response = answer.response;
+        self.sign(response.headers_mut(), &answer.served);
+        response.extensions_mut().insert(answer.served);
+        response
+    }
+}
+
+#[cfg(feature = "http")]
+impl<B: http_body::Body> Finish<http::Response<B>> for HttpFinish<AtEnd> {
+    type Response = http::Response<Watched<B>>;
+
+    fn finish(&self, answer: Answer<http::Response<B>>) -> http::Response<Watched<B>> {
+        let verdict = answer.verdict;
+        let call = if verdict.charge == Charge::Success && verdict.cooldown.is_none() {
+            answer.permit.map(|permit| permit.commit(&verdict))
+        } else {
+            settle(answer.permit, &verdict);
+            None
+        };
+        let mut response = answer.response.map(|body| Watched::new(body, call, self.watch.idle_gap));
+        self.sign(response.headers_mut(), &answer.served);
+        response.extensions_mut().insert(answer.served);
         response
     }
 }

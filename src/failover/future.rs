@@ -25,7 +25,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 use tower::Service;
 
 type Kept<Req, R> = <R as Resend<Req>>::Request;
@@ -178,6 +178,10 @@ where
                     let target = Target::new(journey.registry(), choice.model);
                     let request = match engine.aim.aim(target, request) {
                         Ok(request) => request,
+                        Err(_) if journey.not_aimed(choice, now) => {
+                            this.step.set(Step::Choose);
+                            continue;
+                        }
                         Err(error) => {
                             drop(permit);
                             let journey = this.journey.take().expect("present");
@@ -211,7 +215,8 @@ where
                                 let executed = engine.classify.timed_out(aimed).executed;
                                 this.request.is_some() && settings.replay.allows(executed)
                             };
-                            let ends = || journey.attempt_ends(choice, settings, again());
+                            let probe = permit.is_probe();
+                            let ends = || journey.attempt_ends(choice, settings, again(), probe);
                             ready!(this.timer.as_mut().poll(journey.registry(), ends, cx));
                             clock.tick();
                             (None, engine.classify.timed_out(aimed))
@@ -322,7 +327,7 @@ impl Timer {
     fn poll(self: Pin<&mut Self>, registry: &Registry, ends: impl FnOnce() -> Nanos, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         if !*this.armed {
-            let at = registry.instant(ends()).unwrap_or_else(far_future);
+            let at = registry.instant(ends()).unwrap_or_else(Registry::far_future);
             match this.sleep.as_mut().as_pin_mut() {
                 Some(sleep) => sleep.reset(at),
                 None => this.sleep.set(Some(sleep_until(at))),
@@ -334,11 +339,6 @@ impl Timer {
             None => Poll::Pending,
         }
     }
-}
-
-/// Beyond what the clock can say: about 30 years, as tokio has it.
-fn far_future() -> Instant {
-    Instant::now() + std::time::Duration::from_secs(86_400 * 365 * 30)
 }
 
 impl<Req, C, A, K, R, F> fmt::Debug for ResponseFuture<Req, C, A, K, R, F>

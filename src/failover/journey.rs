@@ -21,6 +21,10 @@ use crate::{
 };
 use std::time::Duration;
 
+/// How much sooner than its lease, which is the attempt timeout, a probe's attempt ends, as a share of it: a hundredth, and
+/// at least 2 ms. A timer fires a little late, and whoever waits for it is to be heard before somebody else gets the place.
+pub const PROBE_MARGIN: u32 = 100;
+
 pub(crate) struct Journey {
     served: Served,
     candidates: Candidates,
@@ -31,6 +35,8 @@ pub(crate) struct Journey {
     deadline: Nanos,
     max_cost: Option<f64>,
     attempts: u32,
+    /// Whether the last attempt was a failure, and not the caller's own fault.
+    failed: bool,
     /// Providers that were asked, and those that were blamed, timed out or reset.
     asked: Set,
     in_trouble: Set,
@@ -76,6 +82,7 @@ impl Journey {
             deadline: now.saturating_add(nanos(deadline.unwrap_or(settings.deadline))),
             max_cost,
             attempts: 0,
+            failed: false,
             asked: Set::default(),
             in_trouble: Set::default(),
             last_resort: None,
@@ -230,6 +237,14 @@ impl Journey {
         }
     }
 
+    /// The request cannot be aimed at this candidate. That is the caller's own error, unless others have been asked.
+    pub(crate) fn not_aimed(&mut self, choice: Choice, now: Nanos) -> bool {
+        if self.attempts > 0 {
+            self.reject(choice, Skip::NotAimed, now);
+        }
+        self.attempts > 0
+    }
+
     /// The request is on its way.
     pub(crate) fn sent(&mut self, choice: Choice) {
         self.attempts += 1;
@@ -258,16 +273,16 @@ impl Journey {
     /// When waiting for a candidate's client must end. It leaves a reserve if somebody else could be asked instead, as
     /// this one has not been asked yet.
     pub(crate) fn readiness_ends(&self, choice: Choice, settings: &Settings) -> Nanos {
-        self.ends(choice, settings, !self.has_next(choice, false, settings))
+        let last = !self.has_next(choice, false, settings);
+        plan::attempt_ends(choice.at, self.deadline, self.timeout(choice.model, settings), last)
     }
 
     /// When an attempt must end. `again` says whether the request could be sent once more after that.
-    pub(crate) fn attempt_ends(&self, choice: Choice, settings: &Settings, again: bool) -> Nanos {
-        self.ends(choice, settings, !again || !self.has_next(choice, true, settings))
-    }
-
-    fn ends(&self, choice: Choice, settings: &Settings, last: bool) -> Nanos {
-        plan::attempt_ends(choice.at, self.deadline, self.timeout(choice.model, settings), last)
+    pub(crate) fn attempt_ends(&self, choice: Choice, settings: &Settings, again: bool, probe: bool) -> Nanos {
+        let timeout = self.timeout(choice.model, settings);
+        let margin = if probe { (timeout / PROBE_MARGIN).max(Duration::from_millis(2)) } else { Duration::ZERO };
+        let last = !again || !self.has_next(choice, true, settings);
+        plan::attempt_ends(choice.at, self.deadline, timeout.saturating_sub(margin), last)
     }
 
     /// Whether somebody else could be asked after this candidate, which was `sent` the request or not.
@@ -315,7 +330,8 @@ impl Journey {
             self.in_trouble.insert(provider);
         }
         let took = Duration::from_nanos(now.saturating_sub(choice.at));
-        if verdict.next == Next::TryNext {
+        self.failed = verdict.next == Next::TryNext;
+        if self.failed {
             let registry = self.registry().clone();
             self.unlogged = Some(FailedAttempt::new(registry, choice.model, verdict.why.clone(), took));
         }
@@ -357,7 +373,9 @@ impl Journey {
 
     /// The end, without a response.
     pub(crate) fn unanswered(mut self, now: Nanos) -> Box<Served> {
-        self.served.unanswered();
+        if self.failed {
+            self.served.unanswered();
+        }
         self.served.ended(self.began, now);
         Box::new(self.served)
     }

@@ -81,10 +81,16 @@ impl FailoverLayer<HttpAim, HttpClassify, HttpResend, HttpFinish> {
 
 impl<A, K, R, F> FailoverLayer<A, K, R, F> {
     /// Wraps a client for each provider instead of one for all, so that one provider's full client makes nobody else
-    /// wait.
+    /// wait. For futures that are `Send` the clients must be `Sync`: `tower::util::BoxCloneSyncService` is,
+    /// `BoxCloneService` is not.
     pub fn by_provider<S>(&self, client: impl FnMut(&Provider) -> S) -> Failover<ByProvider<S>, A, K, R, F> {
         let registry = self.engine.models.registry();
         let clients = ByProvider::new(registry.providers.iter().map(|live| &live.provider), client);
+        Failover::new(self.engine.clone(), clients)
+    }
+
+    /// Wraps clients of your own making.
+    pub fn clients<C>(&self, clients: C) -> Failover<C, A, K, R, F> {
         Failover::new(self.engine.clone(), clients)
     }
 

@@ -55,7 +55,7 @@
 
 mod clients;
 mod error;
-mod finish;
+pub(crate) mod finish;
 mod future;
 mod guards;
 mod journey;
@@ -67,11 +67,12 @@ mod service;
 mod settings;
 
 pub use clients::{ByProvider, Clients, One};
-pub use error::Error;
-#[cfg(feature = "http")]
-pub use finish::HttpFinish;
+pub use error::{Boxed, Error};
 pub use finish::{Answer, Finish, OpenPermit, Plain, WithServed};
+#[cfg(feature = "http")]
+pub use finish::{AtEnd, AtHead, HttpFinish};
 pub use future::ResponseFuture;
+pub use journey::PROBE_MARGIN;
 pub use layer::{FailoverBuilder, FailoverLayer};
 #[cfg(feature = "http")]
 pub use layer::{HttpFailover, HttpFailoverLayer};

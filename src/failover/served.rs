@@ -95,6 +95,8 @@ pub enum Skip {
     ForcedOpen(Whose),
     /// Its client did not become ready in time, or said that it never will.
     NotReady,
+    /// The request could not be aimed at it.
+    NotAimed,
     /// The provider's budget for failovers is used up.
     Budget,
     /// It would have cost more than the request may.
@@ -205,7 +207,8 @@ impl Served {
         self.answered_by.map(|index| &self.registry.models[index].model)
     }
 
-    /// Whether every model failed: the response, if there is one, is the last failure.
+    /// Whether every model that was asked failed, and at least one was: the response, if there is one, is the last
+    /// failure.
     pub fn all_failed(&self) -> bool {
         self.all_failed
     }
@@ -311,6 +314,7 @@ impl fmt::Display for Skip {
             Self::ProbesTaken(whose, _) => write!(f, "{whose} half-open and all its probes taken"),
             Self::ForcedOpen(whose) => write!(f, "{whose} forced open"),
             Self::NotReady => f.write_str("its client was not ready"),
+            Self::NotAimed => f.write_str("request could not be aimed at it"),
             Self::Budget => f.write_str("failover budget used up"),
             Self::MaxCost => f.write_str("would cost too much"),
         }

@@ -31,7 +31,7 @@ pub(crate) struct Engine<A, K, R, F> {
 ///
 /// It is always ready: which client an attempt needs is known only then, so each attempt readies a clone of its own,
 /// within its own time. Back-pressure of the client thus makes requests wait inside, up to their deadline; to refuse
-/// or queue earlier, put `tower::load_shed` or a concurrency limit around this service.
+/// or queue earlier, put a `tower::limit::ConcurrencyLimit` around this service, and `tower::load_shed` around that.
 pub struct Failover<C, A, K, R, F> {
     engine: Striped<Engine<A, K, R, F>>,
     clients: C,

@@ -10,7 +10,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Replay {
-    /// Also when it may have been executed: better paid twice than unanswered. The default.
+    /// Also when it has or may have been executed, as long as nothing of an answer has been handed on: better paid twice
+    /// than unanswered. The default.
     #[default]
     Maybe,
     /// Only when it was certainly not executed: for requests that must not happen twice.

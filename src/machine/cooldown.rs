@@ -11,6 +11,8 @@ pub const LONGEST_GROWING_COOLDOWN: Duration = Duration::from_secs(60);
 pub const MIN_COOLDOWN: Duration = Duration::from_millis(100);
 /// The longest cooldown that a server can ask for: one hour. What lies above is this.
 pub const MAX_COOLDOWN: Duration = Duration::from_secs(3600);
+/// How long a provider is left alone that answers 402 to a credential of ours: 60 s.
+pub const UNPAID_COOLDOWN: Duration = Duration::from_secs(60);
 /// How much the end of a cooldown is jittered at most, as a share of its length: 10 %.
 pub const COOLDOWN_JITTER: f64 = 0.1;
 /// Two models of one provider limited within this time block the provider: 2 s.
@@ -42,7 +44,7 @@ impl Growing {
 }
 
 /// Which model of a provider was limited last, and when.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Limited {
     last: Option<(usize, Nanos)>,
 }

@@ -16,13 +16,18 @@ pub(crate) struct Pace {
 struct Stripe {
     /// Moving average of the time to the head, in nanoseconds; 0 before the first.
     usual: AtomicU64,
+    /// The same to the first byte of the body, where bodies are watched.
+    first_byte: AtomicU64,
     /// The latest beginning of a call that was answered, plus one; 0 before the first.
     answered: AtomicU64,
 }
 
 impl Pace {
     pub(crate) fn new(stripes: usize) -> Self {
-        let stripe = || stripe::Padded(Stripe { usual: AtomicU64::new(0), answered: AtomicU64::new(0) });
+        let stripe = || {
+            let [usual, first_byte, answered] = std::array::from_fn(|_| AtomicU64::new(0));
+            stripe::Padded(Stripe { usual, first_byte, answered })
+        };
         Self { stripes: (0..stripes).map(|_| stripe()).collect() }
     }
 
@@ -35,15 +40,28 @@ impl Pace {
             stripe.answered.fetch_max(started.saturating_add(1), Ordering::Relaxed);
         }
         if let Some(took) = took {
-            let usual = stripe.usual.load(Ordering::Relaxed);
-            let next = if usual == 0 { took } else { usual - usual / WEIGHT + took / WEIGHT };
-            stripe.usual.store(next.max(1), Ordering::Relaxed);
+            average(&stripe.usual, took);
         }
+    }
+
+    /// Notes how long the first byte took.
+    #[cfg(feature = "http")]
+    pub(crate) fn first_byte(&self, took: Nanos) {
+        average(&self.stripes[stripe::mine(self.stripes.len())].0.first_byte, took);
     }
 
     /// What a success usually takes to its head, if there has been one.
     pub(crate) fn usual(&self) -> Option<Nanos> {
-        let known = self.stripes.iter().map(|stripe| stripe.0.usual.load(Ordering::Relaxed)).filter(|ns| *ns > 0);
+        self.mean(|stripe| &stripe.usual)
+    }
+
+    /// What the first byte usually takes, if one has been seen.
+    pub(crate) fn usual_first_byte(&self) -> Option<Nanos> {
+        self.mean(|stripe| &stripe.first_byte)
+    }
+
+    fn mean(&self, which: impl Fn(&Stripe) -> &AtomicU64) -> Option<Nanos> {
+        let known = self.stripes.iter().map(|stripe| which(&stripe.0).load(Ordering::Relaxed)).filter(|ns| *ns > 0);
         let (sum, count) = known.fold((0_u64, 0_u64), |(sum, count), ns| (sum.saturating_add(ns), count + 1));
         sum.checked_div(count)
     }
@@ -52,6 +70,12 @@ impl Pace {
     pub(crate) fn answered_since(&self, started: Nanos) -> bool {
         self.stripes.iter().any(|stripe| stripe.0.answered.load(Ordering::Relaxed) > started.saturating_add(1))
     }
+}
+
+fn average(cell: &AtomicU64, took: Nanos) {
+    let usual = cell.load(Ordering::Relaxed);
+    let next = if usual == 0 { took } else { usual - usual / WEIGHT + took / WEIGHT };
+    cell.store(next.max(1), Ordering::Relaxed);
 }
 
 #[cfg(test)]

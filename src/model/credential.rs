@@ -40,7 +40,8 @@ impl Credential {
         Self { name, value }
     }
 
-    pub(crate) fn line(&self) -> Option<(&HeaderName, &HeaderValue)> {
+    /// The header's name and value, for an aim of your own.
+    pub fn line(&self) -> Option<(&HeaderName, &HeaderValue)> {
         self.name.as_ref().zip(self.value.as_ref())
     }
 

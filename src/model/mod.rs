@@ -80,7 +80,8 @@ impl Model {
         self
     }
 
-    /// A field that a JSON body gets when it is aimed at this model: replaced where the body has it, else added.
+    /// A field that a JSON body gets when [`HttpAim::json_field`](crate::HttpAim::json_field) aims it at this model:
+    /// replaced where the body has it, else added.
     /// Of several values for one field the last counts.
     ///
     /// ```
@@ -125,9 +126,10 @@ impl Model {
         &self.breaker
     }
 
+    /// Its fields, with their values as JSON text.
     #[cfg(feature = "http")]
-    pub(crate) fn fields(&self) -> &[(Box<str>, Box<str>)] {
-        &self.fields
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.fields.iter().map(|(name, value)| (&**name, &**value))
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

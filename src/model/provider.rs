@@ -112,21 +112,24 @@ impl Provider {
         &self.budget
     }
 
+    /// Where it lives, if that was said.
     #[cfg(feature = "http")]
-    pub(crate) fn get_base_url(&self) -> Option<&http::Uri> {
+    pub fn get_base_url(&self) -> Option<&http::Uri> {
         match &self.http.base_url {
             Some(BaseUrl::Good(uri)) => Some(uri),
             _ => None,
         }
     }
 
+    /// The credential that requests to it carry, if there is one.
     #[cfg(feature = "http")]
-    pub(crate) fn get_credential(&self) -> Option<&Credential> {
+    pub fn get_credential(&self) -> Option<&Credential> {
         self.http.credential.as_ref()
     }
 
+    /// Whether the request's own credentials are let through to it.
     #[cfg(feature = "http")]
-    pub(crate) fn takes_credential_from_request(&self) -> bool {
+    pub fn takes_credential_from_request(&self) -> bool {
         self.http.credential_from_request
     }
 

@@ -15,8 +15,16 @@ use crate::{
 };
 use std::time::Duration;
 
+/// So many refusals of our credential in a row blame its provider: 2.
+pub const UNAUTHORIZED_IN_A_ROW: u32 = 2;
+
 /// How often one request for each provider goes through as a last resort: once a second.
 pub const LAST_RESORT_EVERY: Duration = Duration::from_secs(1);
+
+/// A call that is dropped after this many times what its model usually takes was hanging: 3.
+pub const HANG_MULTIPLE: u32 = 3;
+/// The least that a call must have waited to have been hanging: 1 s.
+pub const HANG_FLOOR: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct LiveModel {
@@ -41,6 +49,13 @@ impl LiveModel {
             model,
         }
     }
+
+    /// Whether a call begun at `started` that has waited for its upstream since `since`, and is dropped now, was hanging.
+    pub(crate) fn hung(&self, started: Nanos, since: Nanos, now: Nanos) -> bool {
+        let usual = self.pace.usual().unwrap_or(0);
+        let far = usual.saturating_mul(HANG_MULTIPLE.into()).max(nanos(HANG_FLOOR));
+        now.saturating_sub(since) >= far && !self.pace.answered_since(started)
+    }
 }
 
 #[derive(Debug)]
@@ -58,7 +73,7 @@ pub(crate) struct LiveProvider {
 }
 
 /// What a provider has against it that is no failure yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Marks {
     unauthorized: u32,
     limited: Limited,
@@ -91,31 +106,37 @@ impl LiveProvider {
 
     /// Our credential was refused. True from the second time in a row on.
     pub(crate) fn unauthorized(&self) -> bool {
-        self.marked.store(1, Ordering::Relaxed);
-        let mut marks = lock(&self.marks);
-        marks.unauthorized = marks.unauthorized.saturating_add(1);
-        marks.unauthorized >= 2
+        self.mark(|marks| {
+            marks.unauthorized = marks.unauthorized.saturating_add(1);
+            marks.unauthorized >= UNAUTHORIZED_IN_A_ROW
+        })
     }
 
     /// Some answer came that was no refusal of our credential.
     pub(crate) fn authorized(&self) {
         if self.marked.load(Ordering::Relaxed) != 0 {
-            lock(&self.marks).unauthorized = 0;
+            self.mark(|marks| marks.unauthorized = 0);
         }
     }
 
     /// One of its models was limited. True when that says something of the provider as a whole.
     pub(crate) fn limited(&self, model: usize, now: Nanos) -> bool {
-        self.marked.store(1, Ordering::Relaxed);
-        lock(&self.marks).limited.note(model, now)
+        self.mark(|marks| marks.limited.note(model, now))
     }
 
     /// A success wipes the slate.
     pub(crate) fn succeeded(&self) {
         if self.marked.load(Ordering::Relaxed) != 0 {
-            self.marked.store(0, Ordering::Relaxed);
-            *lock(&self.marks) = Marks::default();
+            self.mark(|marks| *marks = Marks::default());
         }
+    }
+
+    /// Changes the marks. `marked` is written under their lock only, or it would come to lie about them.
+    fn mark<T>(&self, change: impl FnOnce(&mut Marks) -> T) -> T {
+        let mut marks = lock(&self.marks);
+        let result = change(&mut marks);
+        self.marked.store(u64::from(*marks != Marks::default()), Ordering::Relaxed);
+        result
     }
 
     /// Whether a last resort may go through now; it takes the turn of this second.

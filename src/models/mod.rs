@@ -5,7 +5,7 @@ mod live;
 mod snapshot;
 
 pub use builder::ModelsBuilder;
-pub use live::LAST_RESORT_EVERY;
+pub use live::{HANG_FLOOR, HANG_MULTIPLE, LAST_RESORT_EVERY, UNAUTHORIZED_IN_A_ROW};
 pub(crate) use live::{LiveModel, LiveProvider};
 pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, Snapshot, WindowSnapshot};
 
@@ -179,6 +179,11 @@ impl Registry {
         self.epoch.checked_add(Duration::from_nanos(at))
     }
 
+    /// Beyond what the clock can say: about 30 years, as tokio has it.
+    pub(crate) fn far_future() -> Instant {
+        Instant::now() + Duration::from_secs(86_400 * 365 * 30)
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
         self.names.get(name).copied()
     }
@@ -199,7 +204,7 @@ impl Registry {
         self.changed((index, transition), (self.models[index].provider, None), now);
     }
 
-    pub(crate) fn change_provider(&self, index: usize, change: impl FnOnce(&Breaker, Nanos) -> Option<Transition>) {
+    fn change_provider(&self, index: usize, change: impl FnOnce(&Breaker, Nanos) -> Option<Transition>) {
         let now = self.now();
         let transition = change(&self.providers[index].breaker, now);
         self.changed((0, None), (index, transition), now);

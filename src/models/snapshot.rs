@@ -7,9 +7,9 @@ use crate::machine::{
 };
 use std::time::Duration;
 
-/// Everything there is to see of a registry, taken at one moment.
+/// Everything there is to see of a registry, breaker by breaker.
 ///
-/// Cheap: a short lock for each breaker and a sum over a few counters.
+/// Cheap: a short lock for each breaker, one after the other, and a sum over a few counters.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -31,7 +31,9 @@ pub struct ModelSnapshot {
     pub breaker: BreakerSnapshot,
     /// What a success usually takes to its head: a moving average. `None` before the first.
     pub usual_latency: Option<Duration>,
-    /// Calls under way.
+    /// What the first byte of its body usually takes, where bodies are watched. `None` before the first.
+    pub usual_first_byte: Option<Duration>,
+    /// Calls under way, bodies that are watched included.
     pub in_flight: u64,
     /// Calls begun so far.
     pub calls: u64,
@@ -122,6 +124,7 @@ fn model(live: &LiveModel, now: Nanos) -> ModelSnapshot {
         provider: live.model.provider().to_owned(),
         breaker: breaker(&live.breaker, now),
         usual_latency: live.pace.usual().map(Duration::from_nanos),
+        usual_first_byte: live.pace.usual_first_byte().map(Duration::from_nanos),
         in_flight: live.flow.in_flight(),
         calls: live.flow.started(),
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     Aim, Classify, Error, FailoverLayer, Finish, HttpAim, HttpClassify, HttpFinish, Plan, Resend, circuit_breaker,
-    reqwest::ReqwestResend,
+    failover::Boxed, reqwest::ReqwestResend,
 };
 use ::reqwest::{Request, Response};
 use ::reqwest_middleware::{Error as ClientError, Middleware, Next};
@@ -197,6 +197,7 @@ fn clients_error(error: BoxError) -> ClientError {
     }
     let known = error.downcast::<ClientError>().map(|error| *error);
     let known = known.or_else(typed::<Error<ClientError>>);
+    let known = known.or_else(typed::<Error<Boxed>>);
     let known = known.or_else(typed::<circuit_breaker::Error<ClientError>>);
     known.unwrap_or_else(|error| ClientError::Middleware(::anyhow::Error::from_boxed(error)))
 }

@@ -2,12 +2,12 @@
 
 use crate::{
     script::{Act, Fault},
-    world::{World, answer, attempts, but, judge, ms, secs, served, setup, skip, tried, trips_after, world},
+    world::{Req, World, answer, attempts, but, judge, ms, secs, served, setup, skip, tried, trips_after, world},
 };
 use futures::poll;
 use std::time::Duration;
 use tokio::time::advance;
-use tower_failover::{Cause, Charge, Command, Cooldown, Skip, State, Verdict, Whose};
+use tower_failover::{Cause, Charge, Command, Cooldown, Plan, Skip, State, Verdict, Whose};
 
 /// Statuses that ask to be left alone: 1…: so many seconds; 0 and the largest: absurd.
 fn asks(result: Result<&u16, &Fault>) -> Verdict {
@@ -285,5 +285,37 @@ async fn law_17_forced_states_stay() {
         let forced = world.state("a1");
         answer(call.await);
         assert_eq!(world.state("a1"), forced);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_08_what_a_disabled_breaker_lets_through_says_nothing_of_the_provider() {
+    let world = asking("a1@a a2@a");
+    world.command("a1", Command::Disable);
+    world.command("a2", Command::Disable);
+    for name in ["a1", "a2", "a1"] {
+        limit(&world, name, 429).await;
+    }
+    assert_eq!(world.state("@a"), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_01_late_limits_of_an_earlier_generation_say_nothing_of_the_provider() {
+    let world = asking("a1@a a2@a");
+    let mut late = Vec::new();
+    for name in ["a1", "a2"] {
+        world.script.play(name, [Act::Answer(429, secs(1))]);
+        let mut call = world.begin_with(Req::from(Plan::new().models([name])));
+        assert!(poll!(&mut call).is_pending());
+        late.push(call);
+    }
+    for name in ["a1", "a2", "@a"] {
+        world.command(name, Command::Reset);
+    }
+    for call in late {
+        let _ = call.await;
+    }
+    for name in ["a1", "a2", "@a"] {
+        assert_eq!(world.state(name), State::Closed, "{name}");
     }
 }

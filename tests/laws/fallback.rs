@@ -56,7 +56,7 @@ async fn law_14_never_twice_for_one_model_not_even_as_a_last_resort() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn law_14_an_aim_that_fails_after_an_attempt_still_tells_of_that_attempt() {
+async fn law_14_a_model_that_cannot_be_aimed_at_after_an_attempt_is_skipped() {
     let world = world("a1@a b1@b");
     world.script.play("a1", [503]);
     let aim = aim(|model: &Model, request: Req| match model.name() {
@@ -71,7 +71,8 @@ async fn law_14_an_aim_that_fails_after_an_attempt_still_tells_of_that_attempt()
     });
     let layer = tower_failover::FailoverLayer::builder(world.models.clone()).aim(aim).build().unwrap();
     let error = tower::Layer::layer(&layer, service).oneshot(Req::default()).await.unwrap_err();
-    assert!(matches!(error, Error::Aim { .. }), "{error:?}");
+    assert!(matches!(error, Error::Upstream { error: Fault::Reset, .. }), "what the last one said: {error:?}");
+    assert_eq!(error.served().map(|served| skip(served, "b1")), Some(Skip::NotAimed));
     assert_eq!(called.load(std::sync::atomic::Ordering::Relaxed), 1);
     assert_eq!(error.served().map(tower_failover::Served::attempts), Some(1));
     assert_eq!((world.model("b1").in_flight, world.failures("b1"), world.failures("@b")), (0, 0, 0));

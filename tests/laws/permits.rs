@@ -137,6 +137,25 @@ async fn law_03_a_half_open_model_gets_one_of_many_concurrent_requests() {
     assert_eq!(world.script.calls_of("a1"), 1 + 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn law_03_a_probe_that_times_out_is_heard_however_dense_the_traffic() {
+    let world = setup("a1@a b1@b").breakers(trips_after(1)).layer(|layer| layer.attempt_timeout(ms(100))).build();
+    world.half_open("a1").await;
+    world.script.play("a1", [Act::Hang]);
+    // Timers end on whole milliseconds; leases do not.
+    advance(Duration::from_micros(350)).await;
+    let mut probe = tokio::spawn(world.begin());
+    tokio::task::yield_now().await;
+    // One request a tenth of a millisecond, well beyond the probe's lease.
+    for _ in 0..2_000 {
+        let _ = world.ask().await;
+        advance(Duration::from_micros(100)).await;
+    }
+    assert!((&mut probe).now_or_never().is_some(), "it has failed over");
+    assert_eq!(world.script.calls_of("a1"), 2, "the trip and one probe: nobody got its place before it was heard");
+    assert_eq!(world.state("a1"), State::Open);
+}
+
 /// A probe that nobody polls; when its lease ends another caller gets its place, and its own late success says
 /// nothing.
 async fn lease_ends(world: World, lease: Duration) {

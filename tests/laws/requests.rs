@@ -195,7 +195,7 @@ async fn errors_say_in_words_what_became_of_each_candidate() {
     let error = world.ask().await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "all models failed: a1: skipped, model forced open; b1: broken off: reset after 0 ms"
+        "no model answered: a1: skipped, model forced open; b1: broken off: reset after 0 ms"
     );
     let source = std::error::Error::source(&error).unwrap();
     assert_eq!(source.to_string(), "Reset");

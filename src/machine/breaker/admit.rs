@@ -15,6 +15,16 @@ impl Breaker {
         self.word().state == State::Closed
     }
 
+    /// Whether the result of a call still counts: not after a change of state, nor if it was let through uncounted.
+    pub(crate) fn is_live(&self, ticket: Ticket) -> bool {
+        match ticket {
+            Ticket::Uncounted => false,
+            Ticket::Counted { generation } | Ticket::Probe { generation, .. } | Ticket::LastResort { generation } => {
+                self.word().generation == generation
+            }
+        }
+    }
+
     /// Whether a call would be admitted now. Changes nothing.
     pub(crate) fn peek(&self, now: Nanos) -> Result<(), Refusal> {
         let word = self.word();
@@ -62,6 +72,15 @@ impl Breaker {
     /// Whether [`admit_last_resort`](Self::admit_last_resort) would admit a call now. Changes nothing.
     pub(crate) fn peek_last_resort(&self, now: Nanos) -> bool {
         matches!(self.peek(now), Ok(()) | Err(Refusal::Open { .. }))
+    }
+
+    /// A ticket for what is still to come of a call whose probe has been settled.
+    #[cfg(feature = "http")]
+    pub(crate) fn follow_up(&self) -> Ticket {
+        match self.word() {
+            Word { state: State::Closed, generation, .. } => Ticket::Counted { generation },
+            _ => Ticket::Uncounted,
+        }
     }
 
     fn admit_probe(&self, now: Nanos, lease: Duration) -> Admission {

@@ -48,6 +48,24 @@ impl Trip {
         Self::FailureRate { rate, minimum_calls, window, buckets: Self::BUCKETS }
     }
 
+    /// The same with another number of buckets, if this is a rule on a rate: the window slides by one at a time.
+    #[must_use]
+    pub fn buckets(mut self, count: u32) -> Self {
+        if let Self::FailureRate { buckets, .. } = &mut self {
+            *buckets = count;
+        }
+        self
+    }
+
+    /// The default rules: 5 in a row spanning at least 1 s; 20 in a row; 2 in a row spanning at least 30 s; at least 50 %
+    /// of at least 10 calls in 60 s.
+    pub const DEFAULT: [Self; 4] = [
+        Self::Consecutive { failures: 5, spanning: Duration::from_secs(1) },
+        Self::Consecutive { failures: 20, spanning: Duration::ZERO },
+        Self::Consecutive { failures: 2, spanning: Duration::from_secs(30) },
+        Self::FailureRate { rate: 0.5, minimum_calls: 10, window: Duration::from_secs(60), buckets: Self::BUCKETS },
+    ];
+
     fn check(&self) -> Result<(), ConfigError> {
         match *self {
             Self::Consecutive { failures, .. } => config::at_least_one("trip.consecutive.failures", failures),
@@ -117,7 +135,7 @@ impl BreakerConfig {
 
     /// The rules that open a closed breaker; the first that holds does. Default: 5 failures in a row spanning at
     /// least 1 s; 20 in a row; 2 in a row spanning at least 30 s; at least 50 % of at least 10 calls in 60 s.
-    /// An empty list never trips: such a breaker opens by a cooldown or by command only.
+    /// ([`Trip::DEFAULT`].) An empty list never trips: such a breaker opens by a cooldown or by command only.
     pub fn trip(mut self, rules: impl IntoIterator<Item = Trip>) -> Self {
         self.trip = rules.into_iter().collect();
         self
@@ -186,12 +204,7 @@ impl BreakerConfig {
 impl Default for BreakerConfig {
     fn default() -> Self {
         Self {
-            trip: vec![
-                Trip::consecutive(5, Duration::from_secs(1)),
-                Trip::consecutive(20, Duration::ZERO),
-                Trip::consecutive(2, Duration::from_secs(30)),
-                Trip::failure_rate(0.5, 10, Duration::from_secs(60)),
-            ],
+            trip: Trip::DEFAULT.to_vec(),
             open_wait: Self::OPEN_WAIT,
             longest_open_wait: Self::LONGEST_OPEN_WAIT,
             jitter: Self::JITTER,

@@ -18,10 +18,7 @@ impl Breaker {
             (Ticket::Uncounted, ..) | (Ticket::Counted { .. }, Outcome::Neutral, None) => None,
             (Ticket::Counted { generation }, Outcome::Success, None) => {
                 if self.word().generation == generation {
-                    self.run.reset(generation);
-                    for window in &self.windows {
-                        window.record(generation, now, true);
-                    }
+                    self.record_success(generation, now);
                 }
                 None
             }
@@ -73,14 +70,18 @@ impl Breaker {
         Some(self.enter(&mut slow, State::Open, Cause::Cooldown, now))
     }
 
+    fn record_success(&self, generation: u64, now: Nanos) {
+        self.run.reset(generation);
+        for window in &self.windows {
+            window.record(generation, now, true);
+        }
+    }
+
     fn settle_counted(&self, slow: &mut Slow, word: Word, outcome: Outcome, now: Nanos) -> Option<Transition> {
         match outcome {
             Outcome::Neutral => None,
             Outcome::Success => {
-                self.run.reset(word.generation);
-                for window in &self.windows {
-                    window.record(word.generation, now, true);
-                }
+                self.record_success(word.generation, now);
                 None
             }
             Outcome::Failure(evidence) => {

@@ -1,0 +1,144 @@
+//! The watch over one body.
+
+use crate::{machine::nanos, models::Registry, permit::Committed};
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Sleep, sleep_until};
+
+/// The longest time between two frames: 60 s.
+pub const IDLE_GAP: Duration = Duration::from_secs(60);
+
+/// A response body that tells the breaker how it ends; see the [module](super).
+#[pin_project]
+pub struct Watched<B> {
+    #[pin]
+    inner: B,
+    /// `None` once the call is settled.
+    call: Option<Committed>,
+    idle_gap: Duration,
+    /// Made at the first wait, and set anew for each. Boxed, so that the body stays `Unpin` if the one inside is.
+    timer: Option<Pin<Box<Sleep>>>,
+    stalled: bool,
+}
+
+/// Why a watched body broke off. `E` is the body's own error.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BodyError<E> {
+    /// The body's own error.
+    Body(E),
+    /// No frame came within the idle gap.
+    Stalled(Duration),
+}
+
+impl<E: fmt::Display> fmt::Display for BodyError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Body(error) => error.fmt(f),
+            Self::Stalled(gap) => write!(f, "no frame of the body came within {gap:?}"),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for BodyError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Body(error) => error.source(),
+            Self::Stalled(_) => None,
+        }
+    }
+}
+
+impl<B: Body> Watched<B> {
+    /// Watches a body until its call is settled; without a call it only passes the body on.
+    pub(crate) fn new(inner: B, mut call: Option<Committed>, idle_gap: Duration) -> Self {
+        if inner.is_end_stream() {
+            end(&mut call);
+        }
+        Self { inner, call, idle_gap, timer: None, stalled: false }
+    }
+
+    /// The body inside.
+    pub fn get_ref(&self) -> &B {
+        &self.inner
+    }
+}
+
+fn end(call: &mut Option<Committed>) {
+    if let Some(call) = call.take() {
+        call.ended();
+    }
+}
+
+impl<B: Body> Body for Watched<B> {
+    type Data = B::Data;
+    type Error = BodyError<B::Error>;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let mut this = self.project();
+        if *this.stalled {
+            return Poll::Ready(None);
+        }
+        let Some(call) = this.call.as_mut() else {
+            return this.inner.poll_frame(cx).map_err(BodyError::Body);
+        };
+        match call.enter(|| this.inner.as_mut().poll_frame(cx)) {
+            Poll::Pending => {
+                if let Some(since) = call.wait() {
+                    let ends = call.registry().instant(since.saturating_add(nanos(*this.idle_gap)));
+                    let ends = ends.unwrap_or_else(Registry::far_future);
+                    match this.timer {
+                        Some(timer) => timer.as_mut().reset(ends),
+                        None => *this.timer = Some(Box::pin(sleep_until(ends))),
+                    }
+                }
+                let elapsed = this.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+                if !elapsed {
+                    return Poll::Pending;
+                }
+                *this.stalled = true;
+                if let Some(call) = this.call.take() {
+                    call.failed();
+                }
+                Poll::Ready(Some(Err(BodyError::Stalled(*this.idle_gap))))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                call.arrived();
+                if this.inner.is_end_stream() {
+                    end(this.call);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                if let Some(call) = this.call.take() {
+                    call.failed();
+                }
+                Poll::Ready(Some(Err(BodyError::Body(error))))
+            }
+            Poll::Ready(None) => {
+                end(this.call);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stalled || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B: fmt::Debug> fmt::Debug for Watched<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").field("inner", &self.inner).field("idle_gap", &self.idle_gap).finish_non_exhaustive()
+    }
+}
