@@ -213,6 +213,9 @@ impl Registry {
     /// Says what changed of a model's breaker and its provider's, once both are settled and no lock is held. A provider
     /// that has closed makes its open models half-open.
     pub(crate) fn changed(&self, model: Change, provider: Change, now: Nanos) {
+        if model.1.is_none() && provider.1.is_none() {
+            return;
+        }
         let mut changes = SmallVec::<[(usize, Transition); 4]>::new();
         changes.extend(model.1.map(|transition| (model.0, transition)));
         let own = changes.len();
