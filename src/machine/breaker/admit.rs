@@ -17,12 +17,7 @@ impl Breaker {
 
     /// Whether the result of a call still counts: not after a change of state, nor if it was let through uncounted.
     pub(crate) fn is_live(&self, ticket: Ticket) -> bool {
-        match ticket {
-            Ticket::Uncounted => false,
-            Ticket::Counted { generation } | Ticket::Probe { generation, .. } | Ticket::LastResort { generation } => {
-                self.word().generation == generation
-            }
-        }
+        ticket.generation() == Some(self.word().generation)
     }
 
     /// Whether a call would be admitted now. Changes nothing.

@@ -5,6 +5,7 @@ use crate::{
     machine::Nanos,
     sync::{Ordering, lock},
 };
+
 impl Breaker {
     /// Settles a call. Each ticket is settled once, which its owner sees to.
     pub(crate) fn settle(
@@ -35,12 +36,7 @@ impl Breaker {
     ) -> Option<Transition> {
         let mut slow = lock(&self.slow);
         let word = self.word();
-        let (Ticket::Counted { generation } | Ticket::Probe { generation, .. } | Ticket::LastResort { generation }) =
-            ticket
-        else {
-            return None;
-        };
-        if generation != word.generation {
+        if ticket.generation() != Some(word.generation) {
             // A late result changes nothing. What its upstream asks for may lengthen a cooldown that is in force.
             if let (Some(Wait::For(wait)), true) = (cooldown, self.cooldown_until.load(Ordering::Relaxed) > now) {
                 self.lengthen_cooldown(Some(slow.cooldown_end(Wait::For(wait), now)));
@@ -60,8 +56,7 @@ impl Breaker {
             // Whatever else it brought, it was limited.
             (_, Outcome::Success) if until.is_some() => None,
             (Ticket::Probe { .. }, _) => self.settle_probe(&mut slow, outcome, now),
-            (Ticket::LastResort { .. }, _) => self.settle_last_resort(&mut slow, outcome, now),
-            (Ticket::Uncounted, _) => None,
+            (Ticket::LastResort { .. } | Ticket::Uncounted, _) => self.settle_last_resort(&mut slow, outcome, now),
         };
         if until.is_none() || self.word().state == State::Open {
             return transition;

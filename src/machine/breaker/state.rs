@@ -158,6 +158,18 @@ pub(crate) enum Ticket {
     Uncounted,
 }
 
+impl Ticket {
+    /// The generation that admitted it; none for a call that is not counted.
+    pub(crate) fn generation(self) -> Option<u64> {
+        match self {
+            Self::Counted { generation } | Self::Probe { generation, .. } | Self::LastResort { generation } => {
+                Some(generation)
+            }
+            Self::Uncounted => None,
+        }
+    }
+}
+
 /// What a result says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
