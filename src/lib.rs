@@ -85,6 +85,8 @@ mod machine;
 mod model;
 mod models;
 mod permit;
+#[cfg(feature = "http")]
+mod read_ahead;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 mod sync;

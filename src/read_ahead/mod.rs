@@ -1,0 +1,4 @@
+//! The beginning of a response body, read before the response is handed on.
+
+#[allow(dead_code, unreachable_pub)]
+mod events;
