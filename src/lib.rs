@@ -86,7 +86,7 @@ mod model;
 mod models;
 mod permit;
 #[cfg(feature = "http")]
-mod read_ahead;
+pub mod read_ahead;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 mod sync;
@@ -116,10 +116,11 @@ pub use crate::{
 #[cfg(feature = "http")]
 pub use crate::{
     aim::{BodyAim, HttpAim, JsonError, JsonFields, Untouched, WholeBody},
-    body::{BodyError, Watched},
-    classify::{AsError, BoxedError, Change, HttpClassify, Row, StdError, retry_after},
+    body::{BodyError, Resumed, Watched},
+    classify::{AsError, Begins, BoxedError, Change, HttpClassify, Opening, Row, StdError, retry_after},
     failover::{AtEnd, AtHead, HttpFailover, HttpFailoverLayer, HttpFinish, HttpResend},
     model::Credential,
+    read_ahead::{ReadAhead, ReadAheadLayer},
 };
 
 #[cfg(feature = "reqwest")]
@@ -131,7 +132,10 @@ pub use crate::reqwest::{FailoverMiddleware, TowerMiddleware};
 /// Every default that is not a constant of the type it belongs to.
 pub mod defaults {
     #[cfg(feature = "http")]
-    pub use crate::body::IDLE_GAP;
+    pub use crate::{
+        body::IDLE_GAP,
+        read_ahead::{ERROR_BODY_TIMEOUT, READ_AHEAD},
+    };
     pub use crate::{
         failover::{ATTEMPT_TIMEOUT, DEADLINE, MAX_ATTEMPTS, PROBE_MARGIN},
         machine::{

@@ -1,5 +1,7 @@
 //! Admission to a model and its provider, and settling both by one verdict.
 
+#[cfg(feature = "http")]
+use crate::{classify::Opening, machine::nanos};
 use crate::{
     classify::{Charge, Cooldown, Verdict, Vouches},
     lane::Lane,
@@ -30,6 +32,8 @@ pub(crate) struct Permit {
     waiting: bool,
     /// Whether our own call or poll is on the stack: set when a panic unwinds through it.
     entered: bool,
+    /// Whether it is known how long the first byte of the body took.
+    first_byte: bool,
     settled: bool,
 }
 
@@ -112,6 +116,7 @@ impl Permit {
             begun: false,
             waiting: false,
             entered: false,
+            first_byte: false,
             settled: false,
         })
     }
@@ -141,6 +146,19 @@ impl Permit {
         self.waiting = waiting;
     }
 
+    /// Notes how long the head and the first byte of a success took, where the attempt lasted until its body had begun.
+    #[cfg(feature = "http")]
+    pub(crate) fn opened(&mut self, opening: &Opening) {
+        if !self.live().breaker.is_live(self.model) {
+            return;
+        }
+        self.live().pace.head(nanos(opening.head));
+        if let Some(first_byte) = opening.first_byte {
+            self.live().pace.first_byte(nanos(first_byte));
+            self.first_byte = true;
+        }
+    }
+
     /// Settles both breakers. `answered` says whether the upstream gave an answer at all.
     pub(crate) fn settle(mut self, verdict: &Verdict, answered: bool, now: Nanos) {
         let wait = verdict.cooldown.map(|cooldown| match cooldown {
@@ -149,6 +167,7 @@ impl Permit {
         });
         let blames_provider = matches!(verdict.charge, Charge::Provider | Charge::Credential);
         let (model_wait, provider_wait) = if blames_provider { (None, wait) } else { (wait, None) };
+        let answered = answered && !verdict.broke_off();
         let counts = self.live().breaker.is_live(self.model);
         if answered && counts {
             let success = verdict.charge == Charge::Success;
@@ -234,7 +253,7 @@ impl Permit {
             provider: breaker.follow_up(),
             started: self.started,
             waiting_since: None,
-            arrived: false,
+            arrived: self.first_byte,
             entered: false,
             settled: false,
         }
@@ -288,7 +307,7 @@ pub(crate) struct Committed {
     started: Nanos,
     /// Since when a poll has been waiting for the next frame: a slow reader is not a slow model.
     waiting_since: Option<Nanos>,
-    /// Whether the first frame has come.
+    /// Whether it is known how long the first frame took.
     arrived: bool,
     /// Whether our own poll is on the stack: set when a panic unwinds through it.
     entered: bool,

@@ -11,6 +11,9 @@
 //! A probe is decided by its head all the same, so that its place is free for the next; a failure of its body is then an
 //! ordinary one. Frames, trailers, size hints and the end of the stream pass through unchanged, and nothing is buffered.
 
+mod resumed;
 mod watched;
 
+pub(crate) use resumed::Read;
+pub use resumed::Resumed;
 pub use watched::{BodyError, IDLE_GAP, Watched};

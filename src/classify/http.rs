@@ -1,12 +1,13 @@
 //! The table of HTTP statuses, each row of which can be changed on each axis.
 
 use super::{
-    Aimed, AsError, Charge, Classify, Cooldown, Executed, Next, Ours, StdError, Verdict, Vouches, Why,
+    Aimed, AsError, Begins, Charge, Classify, Cooldown, Executed, Next, Opening, Ours, StdError, Verdict, Vouches, Why,
+    error_code,
     retry_after::retry_after,
     transport::{Trouble, trouble},
 };
 use crate::machine::cooldown::UNPAID_COOLDOWN;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Extensions, HeaderMap, Response, StatusCode};
 use std::{
     collections::HashMap,
     fmt,
@@ -20,6 +21,10 @@ use std::{
 pub enum Row {
     /// An answer with this status.
     Status(StatusCode),
+    /// An error with this code, where bodies are [read ahead](crate::ReadAhead).
+    Code(&'static str),
+    /// An error in the stream before anything else, where bodies are [read ahead](crate::ReadAhead).
+    ErrorEvent,
     /// No connection: DNS, TCP or TLS.
     Connect,
     /// Broken off after the request was sent.
@@ -138,14 +143,58 @@ impl<V> HttpClassify<V> {
         self
     }
 
-    /// The verdict on an answer with this head.
-    pub(crate) fn answered(&self, aimed: Aimed<'_>, status: StatusCode, headers: &HeaderMap) -> Verdict {
-        let why = Why::Status(status.as_u16());
-        if status.is_success() && self.changes.is_empty() {
-            return Verdict::success().because(why);
+    /// The verdict on an answer with this head, and what was read ahead of its body.
+    pub(crate) fn answered(
+        &self,
+        aimed: Aimed<'_>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Verdict {
+        let by_status = || {
+            let why = Why::Status(status.as_u16());
+            if status.is_success() && self.changes.is_empty() {
+                return Verdict::success().because(why);
+            }
+            let verdict = row(status, aimed.ours, || retry_after(headers, wall_clock)).because(why);
+            self.changed(Row::Status(status), verdict)
+        };
+        let in_stream = || self.changed(Row::ErrorEvent, Verdict::model_failed().because(Why::ErrorEvent(None)));
+        let broken = |words: &str| {
+            let verdict = Verdict::model_failed().because(Why::Broken(words.into()));
+            self.changed(Row::Broken, Verdict { vouches: Some(Vouches::No), ..verdict })
+        };
+        match extensions.get::<Opening>().map(|opening| &opening.begins) {
+            None | Some(Begins::Well) => by_status(),
+            Some(Begins::ErrorBody(body)) => match error_code::code(body) {
+                Some(code) => {
+                    let known =
+                        error_code::verdict(&code, Some(status), aimed.ours, || retry_after(headers, wall_clock));
+                    self.coded(&code, known, by_status).because(Why::Code(status.as_u16(), code))
+                }
+                None => by_status(),
+            },
+            Some(Begins::ErrorEvent(event)) => match error_code::code(event) {
+                Some(code) => {
+                    let known = error_code::verdict(&code, None, aimed.ours, || None);
+                    self.coded(&code, known, in_stream).because(Why::ErrorEvent(Some(code)))
+                }
+                None => in_stream(),
+            },
+            Some(Begins::Broken(words)) => broken(words),
+            Some(Begins::Ended) => broken("body ended before it had begun"),
+            Some(Begins::Stalled(_)) => Verdict { vouches: Some(Vouches::No), ..self.out_of_time() },
         }
-        let verdict = row(status, aimed.ours, || retry_after(headers, wall_clock)).because(why);
-        self.changed(Row::Status(status), verdict)
+    }
+
+    /// The verdict on an error with this code: what is `known` of it, or else as `plain`, and the change of its row.
+    fn coded(&self, code: &str, known: Option<Verdict>, plain: impl FnOnce() -> Verdict) -> Verdict {
+        let verdict = known.unwrap_or_else(plain);
+        let change = self.changes.iter().find(|(row, _)| matches!(row, Row::Code(row) if *row == code));
+        match change {
+            Some((_, change)) => change.apply(verdict),
+            None => verdict,
+        }
     }
 
     /// The verdict on an error in transport.
@@ -192,7 +241,7 @@ impl<V> fmt::Debug for HttpClassify<V> {
 impl<B, E, V: AsError<E>> Classify<Response<B>, E> for HttpClassify<V> {
     fn classify(&self, aimed: Aimed<'_>, result: Result<&Response<B>, &E>) -> Verdict {
         match result {
-            Ok(response) => self.answered(aimed, response.status(), response.headers()),
+            Ok(response) => self.answered(aimed, response.status(), response.headers(), response.extensions()),
             Err(error) => {
                 let error = V::as_error(error);
                 self.failed(trouble(error), error)
@@ -211,7 +260,7 @@ fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
-fn row(status: StatusCode, ours: Ours, asked: impl FnOnce() -> Option<Duration>) -> Verdict {
+pub(super) fn row(status: StatusCode, ours: Ours, asked: impl FnOnce() -> Option<Duration>) -> Verdict {
     let next_if = |ours| if ours { Next::TryNext } else { Next::Return };
     let fault = Verdict::callers_fault();
     match status.as_u16() {

@@ -5,7 +5,11 @@
 //! the next model without counting as a failure, and a 500 count as a failure without being sent twice.
 
 #[cfg(feature = "http")]
+mod error_code;
+#[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod opening;
 #[cfg(feature = "http")]
 mod retry_after;
 #[cfg(feature = "http")]
@@ -14,6 +18,7 @@ pub(crate) mod transport;
 #[cfg(feature = "http")]
 pub use self::{
     http::{Change, HttpClassify, Row},
+    opening::{Begins, Opening},
     retry_after::retry_after,
     transport::{AsError, BoxedError, StdError},
 };
@@ -92,6 +97,10 @@ pub enum Why {
     Answered,
     /// An answer with this HTTP status.
     Status(u16),
+    /// An answer with this HTTP status, whose body names this code of an error.
+    Code(u16, Box<str>),
+    /// An error in the stream, before anything else, with its code if it has one.
+    ErrorEvent(Option<Box<str>>),
     /// The attempt ran out of time.
     TimedOut,
     /// No connection: DNS, TCP or TLS. With the error's own words.
@@ -109,6 +118,9 @@ impl fmt::Display for Why {
         match self {
             Self::Answered => f.write_str("answered"),
             Self::Status(status) => write!(f, "status {status}"),
+            Self::Code(status, code) => write!(f, "status {status}, {code}"),
+            Self::ErrorEvent(Some(code)) => write!(f, "error in the stream: {code}"),
+            Self::ErrorEvent(None) => f.write_str("error in the stream"),
             Self::TimedOut => f.write_str("timed out"),
             Self::Connect(error) => write!(f, "no connection: {error}"),
             Self::Broken(error) => write!(f, "broken off: {error}"),
@@ -185,6 +197,11 @@ impl Verdict {
     /// The attempt ran out of time: try the next model; blame this one; maybe executed.
     pub const fn timed_out() -> Self {
         Self::new(Next::TryNext, Charge::Model, Executed::Maybe, Why::TimedOut)
+    }
+
+    /// Whether no answer came, or none that could be used, although its head may have come.
+    pub(crate) fn broke_off(&self) -> bool {
+        self.vouches == Some(Vouches::No) && matches!(self.charge, Charge::Model | Charge::ModelOrRequest)
     }
 
     /// The same, for this reason.

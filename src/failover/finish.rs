@@ -88,6 +88,14 @@ pub(crate) fn settle(permit: Option<OpenPermit>, verdict: &Verdict) {
     }
 }
 
+/// Notes what reading ahead has shown of a success, for its latencies.
+#[cfg(feature = "http")]
+pub(crate) fn opened(permit: &mut Option<OpenPermit>, verdict: &Verdict, extensions: &http::Extensions) {
+    if let (Some(permit), Charge::Success, Some(opening)) = (permit, verdict.charge, extensions.get()) {
+        permit.permit.opened(opening);
+    }
+}
+
 /// Puts [`Served`] into the extensions of an HTTP response and, if asked to, says the main things in its headers.
 ///
 /// A call is over at the response's head. With [`watched`](Self::watched) it is over when its body is.
@@ -169,9 +177,10 @@ impl<W> HttpFinish<W> {
 impl<B> Finish<http::Response<B>> for HttpFinish {
     type Response = http::Response<B>;
 
-    fn finish(&self, answer: Answer<http::Response<B>>) -> http::Response<B> {
-        settle(answer.permit, &answer.verdict);
+    fn finish(&self, mut answer: Answer<http::Response<B>>) -> http::Response<B> {
         let mut response = answer.response;
+        opened(&mut answer.permit, &answer.verdict, response.extensions());
+        settle(answer.permit, &answer.verdict);
         self.sign(response.headers_mut(), &answer.served);
         response.extensions_mut().insert(answer.served);
         response
@@ -182,8 +191,9 @@ impl<B> Finish<http::Response<B>> for HttpFinish {
 impl<B: http_body::Body> Finish<http::Response<B>> for HttpFinish<AtEnd> {
     type Response = http::Response<Watched<B>>;
 
-    fn finish(&self, answer: Answer<http::Response<B>>) -> http::Response<Watched<B>> {
+    fn finish(&self, mut answer: Answer<http::Response<B>>) -> http::Response<Watched<B>> {
         let verdict = answer.verdict;
+        opened(&mut answer.permit, &verdict, answer.response.extensions());
         let call = if verdict.charge == Charge::Success && verdict.cooldown.is_none() {
             answer.permit.map(|permit| permit.commit(&verdict))
         } else {

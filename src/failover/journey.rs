@@ -324,6 +324,7 @@ impl Journey {
         now: Nanos,
     ) -> bool {
         let provider = self.live(choice.model).provider;
+        let answered = answered && !verdict.broke_off();
         let no_answer = !answered && matches!(verdict.charge, Charge::Model | Charge::ModelOrRequest);
         self.weigh(verdict, answered);
         if no_answer || matches!(verdict.charge, Charge::Provider | Charge::Credential) {

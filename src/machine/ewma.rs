@@ -14,9 +14,11 @@ pub(crate) struct Pace {
 
 #[derive(Debug)]
 struct Stripe {
-    /// Moving average of the time to the head, in nanoseconds; 0 before the first.
+    /// Moving average of the time that an attempt takes, in nanoseconds; 0 before the first.
     usual: AtomicU64,
-    /// The same to the first byte of the body, where bodies are watched.
+    /// The same to the head, where an attempt lasts longer than that.
+    head: AtomicU64,
+    /// The same to the first byte of the body, where bodies are watched or read ahead.
     first_byte: AtomicU64,
     /// The latest beginning of a call that was answered, plus one; 0 before the first.
     answered: AtomicU64,
@@ -25,8 +27,8 @@ struct Stripe {
 impl Pace {
     pub(crate) fn new(stripes: usize) -> Self {
         let stripe = || {
-            let [usual, first_byte, answered] = std::array::from_fn(|_| AtomicU64::new(0));
-            stripe::Padded(Stripe { usual, first_byte, answered })
+            let [usual, head, first_byte, answered] = std::array::from_fn(|_| AtomicU64::new(0));
+            stripe::Padded(Stripe { usual, head, first_byte, answered })
         };
         Self { stripes: (0..stripes).map(|_| stripe()).collect() }
     }
@@ -44,15 +46,26 @@ impl Pace {
         }
     }
 
+    /// Notes how long the head took of an attempt that lasted longer.
+    #[cfg(feature = "http")]
+    pub(crate) fn head(&self, took: Nanos) {
+        average(&self.stripes[stripe::mine(self.stripes.len())].0.head, took);
+    }
+
     /// Notes how long the first byte took.
     #[cfg(feature = "http")]
     pub(crate) fn first_byte(&self, took: Nanos) {
         average(&self.stripes[stripe::mine(self.stripes.len())].0.first_byte, took);
     }
 
-    /// What a success usually takes to its head, if there has been one.
+    /// What a success usually takes, to its head or to the commit, if there has been one.
     pub(crate) fn usual(&self) -> Option<Nanos> {
         self.mean(|stripe| &stripe.usual)
+    }
+
+    /// What a success usually takes to its head, if there has been one.
+    pub(crate) fn usual_head(&self) -> Option<Nanos> {
+        self.mean(|stripe| &stripe.head).or_else(|| self.usual())
     }
 
     /// What the first byte usually takes, if one has been seen.

@@ -31,7 +31,7 @@ pub struct ModelSnapshot {
     pub breaker: BreakerSnapshot,
     /// What a success usually takes to its head: a moving average. `None` before the first.
     pub usual_latency: Option<Duration>,
-    /// What the first byte of its body usually takes, where bodies are watched. `None` before the first.
+    /// What the first byte of its body usually takes, where bodies are watched or read ahead. `None` before the first.
     pub usual_first_byte: Option<Duration>,
     /// Calls under way, bodies that are watched included.
     pub in_flight: u64,
@@ -123,7 +123,7 @@ fn model(live: &LiveModel, now: Nanos) -> ModelSnapshot {
         name: live.model.name().to_owned(),
         provider: live.model.provider().to_owned(),
         breaker: breaker(&live.breaker, now),
-        usual_latency: live.pace.usual().map(Duration::from_nanos),
+        usual_latency: live.pace.usual_head().map(Duration::from_nanos),
         usual_first_byte: live.pace.usual_first_byte().map(Duration::from_nanos),
         in_flight: live.flow.in_flight(),
         calls: live.flow.started(),

@@ -5,13 +5,13 @@ use crate::{
     classify::transport::{Trouble, chain, trouble, words},
 };
 use ::reqwest::Response;
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use std::error::Error;
 
 impl<E, V: AsError<E>> Classify<Response, E> for HttpClassify<V> {
     fn classify(&self, aimed: Aimed<'_>, result: Result<&Response, &E>) -> Verdict {
         match result {
-            Ok(response) => self.answered(aimed, response.status(), response.headers()),
+            Ok(response) => self.answered(aimed, response.status(), response.headers(), response.extensions()),
             Err(error) => self.error(aimed, V::as_error(error)),
         }
     }
@@ -31,7 +31,7 @@ impl<V> HttpClassify<V> {
             return Verdict::callers_fault().because(Why::Other(format!("never sent: {}", words(below)).into()));
         }
         if let Some(status) = reqwests.status() {
-            let mut verdict = self.answered(aimed, status, &HeaderMap::new());
+            let mut verdict = self.answered(aimed, status, &HeaderMap::new(), &Extensions::new());
             // It was an answer, though it is an `Err` by now; that of a failed model stays evidence.
             if matches!(verdict.charge, Charge::Success | Charge::Nobody) {
                 verdict.vouches = verdict.vouches.or(Some(Vouches::Fully));
