@@ -117,6 +117,38 @@ impl Change {
 /// A 503 with `Retry-After` is a cooldown as well. A 500 blames the model unless another one answered 500 to the same
 /// request. Out of file descriptors or local ports: try next, nobody, no.
 ///
+/// # Bodies that are read ahead
+///
+/// Where [`ReadAhead`](crate::ReadAhead) is below, a body that breaks off or ends before the commit is [`Row::Broken`],
+/// and one that stalls is [`Row::TimedOut`]. An error in the stream is [`Row::ErrorEvent`]: try next, the model, maybe.
+///
+/// Errors that are JSON, in a body or in the stream, may say it better than their status. What counts is their `code`,
+/// or without one their `type`, in `{"error": {..}}` as OpenAI and others have it, or outside of any object:
+///
+/// | code or type | means |
+/// | --- | --- |
+/// | `context_length_exceeded` | try next, nobody, no |
+/// | `model_not_found`, `DeploymentNotFound` | what a 404 means |
+/// | `insufficient_quota`, `billing_hard_limit_reached`, `billing_not_active` | what a 402 means |
+/// | `invalid_api_key` | what a 401 means |
+/// | `rate_limit_exceeded`, `rate_limit_error` | what a 429 means |
+/// | `server_error` | what a 500 means |
+/// | `overloaded_error` | what a 529 means |
+/// | `invalid_request_error` | in a stream and with a 404: return, nobody, no; else what its status means |
+/// | any other | what its status means, or an error in the stream |
+///
+/// Codes can be added, and those of the table changed. A refusal is the caller's own affair unless you want to ask
+/// somebody else:
+///
+/// ```
+/// use tower_failover::{Change, HttpClassify, Next, Row};
+///
+/// let elsewhere = Change::default().next(Next::TryNext);
+/// let classify = HttpClassify::new().change(Row::Code("content_policy_violation"), elsewhere);
+/// ```
+///
+/// # Without hyper-util
+///
 /// Without the feature `hyper-util` a connect error is told from a later one by [`std::io::ErrorKind`] alone, which
 /// sees a refused connection but no failed DNS look-up or TLS handshake.
 pub struct HttpClassify<V = StdError> {
