@@ -4,8 +4,9 @@ use crate::{machine::nanos, models::Registry, permit::Committed};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use std::{
-    fmt,
+    fmt, io,
     pin::Pin,
+    sync::LazyLock,
     task::{Context, Poll},
     time::Duration,
 };
@@ -33,7 +34,7 @@ pub struct Watched<B> {
 pub enum BodyError<E> {
     /// The body's own error.
     Body(E),
-    /// No frame came within the idle gap.
+    /// No frame came within the idle gap. Its source is an [`io::Error`] of kind `TimedOut`.
     Stalled(Duration),
 }
 
@@ -50,10 +51,13 @@ impl<E: std::error::Error + 'static> std::error::Error for BodyError<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Body(error) => error.source(),
-            Self::Stalled(_) => None,
+            Self::Stalled(_) => Some(&*TIMED_OUT),
         }
     }
 }
+
+/// Below a stall, for whoever looks for a timeout in the chain of an error of unknown type.
+static TIMED_OUT: LazyLock<io::Error> = LazyLock::new(|| io::ErrorKind::TimedOut.into());
 
 impl<B: Body> Watched<B> {
     /// Watches a body until its call is settled; without a call it only passes the body on.
