@@ -10,6 +10,16 @@
 //!
 //! A probe is decided by its head all the same, so that its place is free for the next; a failure of its body is then an
 //! ordinary one. Frames, trailers, size hints and the end of the stream pass through unchanged, and nothing is buffered.
+//!
+//! It is the same for every client: around hyper-util's the caller gets `http::Response<Watched<B>>`, and around reqwest, or
+//! in a stack of reqwest-middleware, reqwest's own `Response`, whose body is a watched one.
+//!
+//! # Which error it was
+//!
+//! The error of a watched body is a [`BodyError`] of the client's own one. A client that boxes the errors of bodies, as
+//! reqwest does, has it in the chain of sources, where its type has to be named in full: `BodyError<reqwest::Error>`.
+//! Who does not know the client finds an [`io::Error`](std::io::Error) of kind `TimedOut` below every stall; that is also
+//! what `reqwest::Error::is_timeout` looks for.
 
 mod resumed;
 mod watched;

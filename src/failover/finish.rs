@@ -131,7 +131,8 @@ impl HttpFinish {
     }
 
     /// Watches the response's body to its end: the caller gets a [`Watched`] one. Two frames may be
-    /// [`IDLE_GAP`](crate::defaults::IDLE_GAP) apart.
+    /// [`IDLE_GAP`](crate::defaults::IDLE_GAP) apart. A response of reqwest stays reqwest's own, and its body is watched
+    /// inside.
     pub fn watched(self) -> HttpFinish<AtEnd> {
         HttpFinish { headers: self.headers, watch: AtEnd { idle_gap: IDLE_GAP } }
     }

@@ -1,6 +1,7 @@
 //! What the caller gets: reqwest's own response, with its URL.
 
-use crate::{Answer, Finish, HttpFinish, failover::finish::settle};
+use super::response::{from_http, into_http};
+use crate::{Answer, AtEnd, Finish, HttpFinish, failover::finish::settle};
 use ::reqwest::Response;
 
 impl Finish<Response> for HttpFinish {
@@ -12,5 +13,15 @@ impl Finish<Response> for HttpFinish {
         self.sign(response.headers_mut(), &answer.served);
         response.extensions_mut().insert(answer.served);
         response
+    }
+}
+
+impl Finish<Response> for HttpFinish<AtEnd> {
+    type Response = Response;
+
+    fn finish(&self, answer: Answer<Response>) -> Response {
+        let Answer { response, verdict, permit, served } = answer;
+        let (url, response) = into_http(response);
+        from_http(url, self.finish(Answer { response, verdict, permit, served }))
     }
 }

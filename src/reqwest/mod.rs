@@ -53,6 +53,36 @@
 //! What `Served` and the log say of an error is what lies below reqwest's own words, for these tell the URL, whose query
 //! may hold a key.
 //!
+//! # Bodies
+//!
+//! [`HttpFinish::watched`] works here too, and in a stack of reqwest-middleware: the response stays reqwest's own, with
+//! its URL, and however its body is read (`bytes`, `json`, `chunk`, a stream), it is watched to its end. A stall is an
+//! error of which `is_timeout` is true, and which holds a [`BodyError`](crate::BodyError):
+//!
+//! ```
+//! use std::{error::Error, time::Duration};
+//! use tower_failover::{BodyError, FailoverLayer, HttpFinish, Model, Models, Provider};
+//!
+//! /// Whether the model fell silent in the middle of its answer, and for how long it was waited for.
+//! fn stalled(error: &reqwest::Error) -> Option<Duration> {
+//!     let mut below = error.source();
+//!     while let Some(error) = below {
+//!         if let Some(BodyError::Stalled(gap)) = error.downcast_ref::<BodyError<reqwest::Error>>() {
+//!             return Some(*gap);
+//!         }
+//!         below = error.source();
+//!     }
+//!     None
+//! }
+//!
+//! # let models =
+//! #     Models::builder().provider(Provider::new("nexa")).model(Model::new("sdxl", "nexa")).build()?;
+//! let watched = HttpFinish::new().watched().idle_gap(Duration::from_secs(20))?;
+//! let layer = FailoverLayer::reqwest_json(models).finish(watched).build()?;
+//! # let _ = (layer, stalled as fn(&reqwest::Error) -> _);
+//! # Ok::<(), Box<dyn Error>>(())
+//! ```
+//!
 //! # What to set at the client
 //!
 //! `connect_timeout`, to a second or so; redirects off, or same host only; no retries of its own. Its `default_headers`
@@ -64,6 +94,7 @@ mod finish;
 #[cfg(feature = "reqwest-middleware")]
 mod middleware;
 mod resend;
+mod response;
 
 pub use resend::ReqwestResend;
 

@@ -1,4 +1,5 @@
-//! Real clients: hyper-util's, reqwest's, and a stack of reqwest-middleware, against servers that commit one fault each.
+//! Real clients: hyper-util's, reqwest's, and a stack of reqwest-middleware, against servers that commit one fault each, or play a
+//! script.
 
 #![cfg(all(feature = "hyper-util", feature = "reqwest-middleware"))]
 
@@ -7,3 +8,5 @@ mod matrix;
 mod middleware;
 mod reqwest;
 mod server;
+mod upstream;
+mod watched;
