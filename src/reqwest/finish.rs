@@ -1,15 +1,19 @@
 //! What the caller gets: reqwest's own response, with its URL.
 
 use super::response::{from_http, into_http};
-use crate::{Answer, AtEnd, Finish, HttpFinish, failover::finish::settle};
+use crate::{
+    Answer, AtEnd, Finish, HttpFinish,
+    failover::finish::{opened, settle},
+};
 use ::reqwest::Response;
 
 impl Finish<Response> for HttpFinish {
     type Response = Response;
 
-    fn finish(&self, answer: Answer<Response>) -> Response {
-        settle(answer.permit, &answer.verdict);
+    fn finish(&self, mut answer: Answer<Response>) -> Response {
         let mut response = answer.response;
+        opened(&mut answer.permit, &answer.verdict, response.extensions());
+        settle(answer.permit, &answer.verdict);
         self.sign(response.headers_mut(), &answer.served);
         response.extensions_mut().insert(answer.served);
         response

@@ -83,6 +83,10 @@
 //! # Ok::<(), Box<dyn Error>>(())
 //! ```
 //!
+//! [`ReadAheadLayer`](crate::ReadAheadLayer) works around a client of reqwest as around any other, and in a stack of
+//! reqwest-middleware as `TowerMiddleware::new(ReadAheadLayer::new().first_event())`, right after the
+//! `FailoverMiddleware`: until the body has begun, the next model is asked.
+//!
 //! # What to set at the client
 //!
 //! `connect_timeout`, to a second or so; redirects off, or same host only; no retries of its own. Its `default_headers`
@@ -93,6 +97,7 @@ mod classify;
 mod finish;
 #[cfg(feature = "reqwest-middleware")]
 mod middleware;
+mod read_ahead;
 mod resend;
 mod response;
 
