@@ -32,7 +32,7 @@ pub(crate) type AnyError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Reply = http::Response<BoxBody<Bytes, AnyError>>;
 
 /// Sends one request. It keeps the client, whatever becomes of the requests.
-pub(crate) type Sender = Box<dyn Fn() -> BoxFuture<'static, Result<Reply, Served>>>;
+pub(crate) type Sender = Box<dyn Fn() -> BoxFuture<'static, Result<Reply, Served>> + Send + Sync>;
 
 impl Client {
     /// Sends one request through a failover stack over this client.

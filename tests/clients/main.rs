@@ -4,6 +4,7 @@
 #![cfg(all(feature = "hyper-util", feature = "reqwest-middleware"))]
 
 mod client;
+mod dropped;
 mod matrix;
 mod middleware;
 mod reqwest;

@@ -115,7 +115,7 @@ impl Upstream {
     }
 
     /// Waits until no connection is open, those included that have not been accepted yet.
-    pub(crate) async fn idle(&self) {
+    pub(crate) async fn idle(&self, at: &str) {
         let idle = async {
             let mut knock = TcpStream::connect(self.at).await?;
             knock.write_all(KNOCK).await?;
@@ -123,8 +123,11 @@ impl Upstream {
             self.open.subscribe().wait_for(|open| *open == 0).await.map_err(io::Error::other)?;
             io::Result::Ok(())
         };
-        let left = || format!("{} connections are open", *self.open.borrow());
-        timeout(SOON, idle).await.unwrap_or_else(|_| panic!("{}", left())).expect("loopback");
+        let open = || *self.open.borrow();
+        timeout(SOON, idle)
+            .await
+            .unwrap_or_else(|_| panic!("{at}: {} connections are open", open()))
+            .expect("loopback");
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
