@@ -23,7 +23,13 @@ impl<E, V: AsError<E>> Classify<Response, E> for HttpClassify<V> {
 
 impl<V> HttpClassify<V> {
     fn error(&self, aimed: Aimed<'_>, error: &(dyn Error + 'static)) -> Verdict {
-        let Some(reqwests) = reqwests(error) else { return self.failed(trouble(error), error) };
+        let Some(reqwests) = reqwests(error) else {
+            let mut verdict = self.failed(trouble(error), error);
+            if let Why::Connect(words) | Why::Broken(words) | Why::Local(words) = &mut verdict.why {
+                *words = without_urls(words);
+            }
+            return verdict;
+        };
         // Below its own words, which tell the URL.
         let below = reqwests.source().unwrap_or(&Silent);
         let trouble = trouble(below);
@@ -66,6 +72,22 @@ fn below_middlewares<'a>(_: &'a (dyn Error + 'static)) -> Option<&'a ::reqwest::
     None
 }
 
+/// The words without the URLs, whose queries may hold a key: an error may speak with the mouth of reqwest's and not be
+/// known for it, as one of reqwest-retry that was not retried.
+fn without_urls(words: &str) -> Box<str> {
+    const BEGINS: &str = " for url (";
+    let mut rest = words;
+    let mut without = String::with_capacity(words.len());
+    while let Some((before, url)) = rest.split_once(BEGINS) {
+        without.push_str(before);
+        // No URL holds a blank, but what follows in brackets may be followed by a colon.
+        let end = url.find(char::is_whitespace).unwrap_or(url.len());
+        without.push_str(if url[..end].ends_with(':') { ":" } else { "" });
+        rest = &url[end..];
+    }
+    (without + rest).into()
+}
+
 /// The source of an error that has none.
 #[derive(Debug)]
 struct Silent;
@@ -77,3 +99,22 @@ impl std::fmt::Display for Silent {
 }
 
 impl Error for Silent {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_left_out_and_nothing_else_is() {
+        let rows = [
+            ("reset", "reset"),
+            ("error sending request for url (http://a/b?key=secret)", "error sending request"),
+            ("no answer for url (http://a/?key=(secret)): reset: x", "no answer: reset: x"),
+            ("one for url (http://a/?s): two for url (http://b/?s): x", "one: two: x"),
+            ("cut off for url (http://a/?key=secr", "cut off"),
+        ];
+        for (words, left) in rows {
+            assert_eq!(&*without_urls(words), left);
+        }
+    }
+}
