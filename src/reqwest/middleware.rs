@@ -52,8 +52,12 @@ type Handled<'a> = Pin<Box<dyn Future<Output = Result<Response, ClientError>> + 
 /// Middlewares run in the order in which they were attached: those before this one see one request and one answer,
 /// those after it see every attempt, already aimed.
 ///
-/// - **reqwest-retry** does not belong below it: it multiplies every attempt, eats up the attempt's time, and hides
-///   failures from the breakers. Above it, it sends the whole journey again, which is seldom wanted either.
+/// - **reqwest-retry** does not belong below it: it multiplies every attempt, eats up the attempt's time with its waits,
+///   and hides failures from the breakers. An error that it does not retry comes without its type, so that a request
+///   which cannot be built counts against the model. Above it, it sends the whole journey again, which is seldom wanted
+///   either: its retries times the attempts of a journey, each with a deadline of its own. By default it does so after
+///   an answer (5xx, 408, 429) and takes every error of the stack for fatal. [`Served`](crate::Served) is that of the
+///   last journey.
 /// - **reqwest-tracing** below traces each attempt with the host that was really asked; above, the whole. Both at once
 ///   work.
 /// - **Caches** above: an answer from below would count as the model's.
@@ -70,7 +74,7 @@ type Handled<'a> = Pin<Box<dyn Future<Output = Result<Response, ClientError>> + 
 /// # Errors
 ///
 /// [`Error<reqwest_middleware::Error>`](Error) inside [`reqwest_middleware::Error::Middleware`](ClientError::Middleware),
-/// from which it can be downcast.
+/// from which it can be downcast. A reqwest-retry above wraps that once more, in its `RetryError`.
 pub struct FailoverMiddleware<A = HttpAim, K = HttpClassify, R = ReqwestResend, F = HttpFinish> {
     layer: FailoverLayer<A, K, R, F>,
 }

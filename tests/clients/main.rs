@@ -8,6 +8,8 @@ mod dropped;
 mod matrix;
 mod middleware;
 mod reqwest;
+mod retry;
 mod server;
+mod tracing;
 mod upstream;
 mod watched;

@@ -51,7 +51,7 @@ impl Middleware for Trace {
     }
 }
 
-fn host(request: &Request) -> String {
+pub(crate) fn host(request: &Request) -> String {
     request.url().host_str().unwrap_or("").to_owned()
 }
 
@@ -60,7 +60,7 @@ fn note(extensions: &mut Extensions, text: &str) {
 }
 
 /// Stands for the upstreams: host `one.test` answers 503, all others 200.
-struct Upstreams;
+pub(crate) struct Upstreams;
 
 #[async_trait]
 impl Middleware for Upstreams {
@@ -101,12 +101,12 @@ impl Keep {
     }
 }
 
-fn failover(models: &Models) -> FailoverMiddleware<HttpAim<tower_failover::JsonFields>> {
+pub(crate) fn failover(models: &Models) -> FailoverMiddleware<HttpAim<tower_failover::JsonFields>> {
     let layer = FailoverLayer::reqwest_json(models.clone()).attempt_timeout(ATTEMPT);
     FailoverMiddleware::new(layer.build().expect("a layer"))
 }
 
-fn fakes() -> Models {
+pub(crate) fn fakes() -> Models {
     models("http://one.test", "http://two.test")
 }
 
@@ -114,7 +114,7 @@ async fn ask(client: &ClientWithMiddleware) -> Result<Response, ClientError> {
     client.post("http://models/images").body(BODY).send().await
 }
 
-fn served(response: &Response) -> &Served {
+pub(crate) fn served(response: &Response) -> &Served {
     response.extensions().get().expect("Served")
 }
 
@@ -232,42 +232,6 @@ async fn an_error_is_recognized_below_other_middlewares() {
         assert!(!served(&response).to_string().contains("secret"), "{wraps:?}: {}", served(&response));
         let Fate::Tried(tried) = served(&response).candidates().next().expect("`a`").fate else { panic!("skipped") };
         assert_eq!(tried.charge, charge, "{does:?} {wraps:?}");
-    }
-}
-
-/// Repeats everything below it once, as a retry would.
-struct Twice;
-
-#[async_trait]
-impl Middleware for Twice {
-    async fn handle(
-        &self,
-        request: Request,
-        extensions: &mut Extensions,
-        next: Next<'_>,
-    ) -> Result<Response, ClientError> {
-        let again = request.try_clone().expect("bytes");
-        next.clone().run(request, extensions).await?;
-        next.run(again, extensions).await
-    }
-}
-
-#[tokio::test]
-async fn retries_below_multiply_attempts_and_above_the_journey() {
-    for below in [true, false] {
-        let (a, b) = (Server::start(Does::Answer("503 Oh")).await, Server::start(FINE).await);
-        let models = models(&a.url(), &b.url());
-        let stack = ClientBuilder::new(plain());
-        let client = match below {
-            true => stack.with(failover(&models)).with(Twice).build(),
-            false => stack.with(Twice).with(failover(&models)).build(),
-        };
-        let response = ask(&client).await.expect("an answer");
-        assert_eq!(served(&response).attempts(), 2);
-        assert_eq!([a.requests().len(), b.requests().len()], [2, 2]);
-        // Below, the breaker hears of one failure where there were two.
-        let failures = models.snapshot().models[0].breaker.consecutive_failures;
-        assert_eq!(failures, if below { 1 } else { 2 });
     }
 }
 
