@@ -1,0 +1,102 @@
+//! What the watch over a response body allocates: nothing for a frame.
+
+use allocation_counter::measure;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::{Instant, Sleep, sleep},
+};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_failover::{FailoverLayer, HttpFinish, Model, Models, Provider};
+
+const WAIT: Duration = Duration::from_secs(1);
+
+/// A body of so many frames, which come at once or after a wait each.
+struct Frames {
+    left: u32,
+    wait: Option<Pin<Box<Sleep>>>,
+}
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(left) = self.left.checked_sub(1) else { return Poll::Ready(None) };
+        if let Some(wait) = &mut self.wait {
+            ready!(wait.as_mut().poll(cx));
+            wait.as_mut().reset(Instant::now() + WAIT);
+        }
+        self.left = left;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"a picture")))))
+    }
+}
+
+impl Frames {
+    fn new(frames: u32, wait: bool) -> Self {
+        Self { left: frames, wait: wait.then(|| Box::pin(sleep(WAIT))) }
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
+}
+
+/// What this thread allocates while it reads so many frames to their end.
+fn bare(frames: u32, wait: bool) -> u64 {
+    let runtime = runtime();
+    let body = runtime.block_on(async { Frames::new(frames, wait) });
+    read(&runtime, body, frames)
+}
+
+/// The same through the watch.
+fn watched(frames: u32, wait: bool) -> u64 {
+    let runtime = runtime();
+    let models = Models::builder().provider(Provider::new("nexa")).model(Model::new("sdxl", "nexa")).build();
+    let models = models.expect("valid");
+    let layer = FailoverLayer::http(models.clone()).finish(HttpFinish::new().watched()).build().expect("valid");
+    let client =
+        service_fn(|_: Request<()>| async move { Ok::<_, Infallible>(Response::new(Frames::new(frames, wait))) });
+    let response = runtime.block_on(layer.layer(client).oneshot(Request::new(())));
+    let body = response.expect("answered").into_body();
+    let in_flight = || models.snapshot().model("sdxl").expect("known").in_flight;
+    assert_eq!(in_flight(), 1, "under watch");
+    let allocations = read(&runtime, body, frames);
+    assert_eq!(in_flight(), 0, "to its end");
+    allocations
+}
+
+fn read<B: Body + Unpin>(runtime: &Runtime, mut body: B, frames: u32) -> u64 {
+    let mut count = 0;
+    let read = async {
+        while body.frame().await.is_some_and(|frame| frame.is_ok()) {
+            count += 1
+        }
+    };
+    let allocations = measure(|| runtime.block_on(read)).count_total;
+    assert_eq!(count, frames);
+    allocations
+}
+
+#[test]
+fn frames_that_are_there_at_once_allocate_nothing() {
+    let control = bare(10, false);
+    assert_eq!(bare(1_000, false), control);
+    assert_eq!((watched(10, false), watched(1_000, false)), (control, control));
+}
+
+#[test]
+fn frames_that_are_waited_for_allocate_the_timer_of_the_first() {
+    let control = bare(10, true);
+    assert_eq!(bare(1_000, true), control);
+    assert_eq!((watched(10, true), watched(1_000, true)), (control + 1, control + 1));
+}
