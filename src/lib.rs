@@ -116,15 +116,15 @@ pub use crate::{
 #[cfg(feature = "http")]
 pub use crate::{
     aim::{BodyAim, HttpAim, JsonError, JsonFields, Untouched, WholeBody},
-    body::{BodyError, Resumed, Watched},
+    body::{BodyError, ReplayBody, ReplayError, Resumed, Watched},
     classify::{AsError, Begins, BoxedError, Change, HttpClassify, Opening, Row, StdError, retry_after},
-    failover::{AtEnd, AtHead, HttpFailover, HttpFailoverLayer, HttpFinish, HttpResend},
+    failover::{AtEnd, AtHead, HttpFailover, HttpFailoverLayer, HttpFinish, HttpResend, Recorded},
     model::Credential,
     read_ahead::{ReadAhead, ReadAheadLayer},
 };
 
 #[cfg(feature = "reqwest")]
-pub use crate::reqwest::{ReqwestFailover, ReqwestFailoverLayer, ReqwestResend};
+pub use crate::reqwest::{RecordedRequest, ReqwestFailover, ReqwestFailoverLayer, ReqwestResend};
 
 #[cfg(feature = "reqwest-middleware")]
 pub use crate::reqwest::{FailoverMiddleware, TowerMiddleware};
@@ -133,7 +133,7 @@ pub use crate::reqwest::{FailoverMiddleware, TowerMiddleware};
 pub mod defaults {
     #[cfg(feature = "http")]
     pub use crate::{
-        body::IDLE_GAP,
+        body::{IDLE_GAP, REPLAY_CAP},
         read_ahead::{ERROR_BODY_TIMEOUT, READ_AHEAD},
     };
     pub use crate::{

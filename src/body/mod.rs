@@ -1,4 +1,27 @@
-//! Response bodies, watched to the end.
+//! Bodies: request bodies that can be sent again, and response bodies watched to the end.
+//!
+//! # Requests
+//!
+//! A request whose body is `Clone`, such as `Full<Bytes>`, can be sent again as it is. An upload that streams cannot: what
+//! the first model has read is gone. With [`Recorded`](crate::Recorded) its body becomes a [`ReplayBody`], which streams as
+//! before, and keeps what has passed, up to a cap ([`REPLAY_CAP`] unless told otherwise), for the next model. A request that
+//! outgrows the cap is sent once, and [`Served::could_fail_over`](crate::Served::could_fail_over) is false.
+//!
+//! ```
+//! use tower_failover::{FailoverLayer, HttpResend, Models, Recorded};
+//!
+//! # fn layers(models: Models) -> Result<(), tower_failover::ConfigError> {
+//! // `http::Request<B>` with any body: the client inside gets `http::Request<ReplayBody<B>>`.
+//! let layer = FailoverLayer::http(models).resend(HttpResend(Recorded::up_to(16 * 1024 * 1024))).build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An upload that fails by itself is the caller's fault: it is returned, nobody else is asked and nobody is blamed. That is
+//! seen where the client tells its cause, [`ReplayError`], in its own error, as those of hyper-util and reqwest do over
+//! HTTP/1. Over HTTP/2 hyper tells no more than that the stream was reset, which is taken for the model's failure.
+//!
+//! # Responses
 //!
 //! A response is more than its head: AI answers stream, and a stream can break off. With
 //! [`HttpFinish::watched`](crate::HttpFinish::watched) the body that the caller gets is a [`Watched`] one, and the call is
@@ -21,9 +44,14 @@
 //! Who does not know the client finds an [`io::Error`](std::io::Error) of kind `TimedOut` below every stall; that is also
 //! what `reqwest::Error::is_timeout` looks for.
 
+mod error;
+mod replay;
 mod resumed;
+mod tape;
 mod watched;
 
+pub use error::ReplayError;
+pub use replay::{REPLAY_CAP, ReplayBody};
 pub(crate) use resumed::Read;
 pub use resumed::Resumed;
 pub use watched::{BodyError, IDLE_GAP, Watched};

@@ -236,6 +236,7 @@ impl<V> HttpClassify<V> {
             Trouble::Connect => self.changed(Row::Connect, verdict),
             Trouble::AfterSending => self.changed(Row::Broken, verdict),
             Trouble::Local => self.changed(Row::Local, verdict),
+            Trouble::Upload => verdict,
         }
     }
 

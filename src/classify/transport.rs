@@ -1,6 +1,7 @@
 //! What a transport error means: no connection, broken off later, or a shortage of our own.
 
 use super::{Charge, Executed, Next, Verdict, Why};
+use crate::body::ReplayError;
 use std::{error::Error, fmt::Write, io};
 
 /// How a classifier looks into a client's error type.
@@ -41,11 +42,16 @@ pub(crate) enum Trouble {
     AfterSending,
     /// Out of file descriptors or of local ports.
     Local,
+    /// The upload itself has failed, or could not be read again.
+    Upload,
 }
 
 pub(crate) fn trouble(error: &(dyn Error + 'static)) -> Trouble {
     let mut connect = false;
     for error in chain(error) {
+        if uploads(error).is_some() {
+            return Trouble::Upload;
+        }
         if let Some(error) = error.downcast_ref::<io::Error>() {
             if is_local_shortage(error) {
                 return Trouble::Local;
@@ -64,6 +70,10 @@ impl Trouble {
             Self::Connect => Verdict::provider_failed().because(Why::Connect(words)),
             Self::AfterSending => Verdict::model_failed().because(Why::Broken(words)),
             Self::Local => Verdict::new(Next::TryNext, Charge::Nobody, Executed::No, Why::Local(words)),
+            Self::Upload => {
+                let words = chain(why).find_map(uploads).map_or(words, |error| self::words(error));
+                Verdict::new(Next::Return, Charge::Nobody, Executed::Maybe, Why::Other(words.into_string().into()))
+            }
         }
     }
 }
@@ -83,6 +93,11 @@ pub(crate) fn words(error: &(dyn Error + 'static)) -> Box<str> {
 pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     // A bound, as nothing keeps a chain of sources from being a circle.
     std::iter::successors(Some(error), |error| (*error).source()).take(32)
+}
+
+/// The error of the caller's own upload. In an [`io::Error`] it is no source, as that one speaks with its mouth.
+fn uploads<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a ReplayError> {
+    error.downcast_ref().or_else(|| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref())
 }
 
 /// Kinds that an established connection does not report.

@@ -52,13 +52,14 @@ impl FailoverLayer<Attempts, OkOrErr, Cloned, Plain> {
     }
 }
 
-/// A [`FailoverLayer`] for HTTP, to be named in a struct: as [`FailoverLayer::http`] makes it, or with another aim.
+/// A [`FailoverLayer`] for HTTP, to be named in a struct: as [`FailoverLayer::http`] makes it, or with another aim, or
+/// another way to keep a request.
 #[cfg(feature = "http")]
-pub type HttpFailoverLayer<A = HttpAim> = FailoverLayer<A, HttpClassify, HttpResend, HttpFinish>;
+pub type HttpFailoverLayer<A = HttpAim, R = HttpResend> = FailoverLayer<A, HttpClassify, R, HttpFinish>;
 
 /// The service that an [`HttpFailoverLayer`] makes around the client `S`.
 #[cfg(feature = "http")]
-pub type HttpFailover<S, A = HttpAim> = Failover<One<S>, A, HttpClassify, HttpResend, HttpFinish>;
+pub type HttpFailover<S, A = HttpAim, R = HttpResend> = Failover<One<S>, A, HttpClassify, R, HttpFinish>;
 
 #[cfg(feature = "http")]
 impl FailoverLayer<HttpAim, HttpClassify, HttpResend, HttpFinish> {

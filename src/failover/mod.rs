@@ -77,9 +77,9 @@ pub use layer::{FailoverBuilder, FailoverLayer};
 #[cfg(feature = "http")]
 pub use layer::{HttpFailover, HttpFailoverLayer};
 pub use plan::{Plan, PlanError};
-#[cfg(feature = "http")]
-pub use resend::HttpResend;
 pub use resend::{Cloned, Resend, SendOnce};
+#[cfg(feature = "http")]
+pub use resend::{HttpResend, Recorded};
 pub use served::{Candidate, Fate, Served, Skip, Tried, Whose};
 pub use service::Failover;
 pub use settings::{ATTEMPT_TIMEOUT, DEADLINE, MAX_ATTEMPTS};

@@ -2,10 +2,18 @@
 
 use super::plan::Plan;
 
+#[cfg(feature = "http")]
+use crate::body::{REPLAY_CAP, ReplayBody};
+#[cfg(feature = "http")]
+use http_body::Body;
+#[cfg(feature = "http")]
+use std::error::Error;
+
 /// How a request is kept for the next model.
 ///
-/// [`Cloned`] for whatever is `Clone`; [`SendOnce`] for what is not, which then cannot fail over once it has been
-/// sent; for HTTP, [`HttpResend`] over either, which finds the [`Plan`] in the request's extensions.
+/// [`Cloned`] for whatever is `Clone`; `Recorded` for an upload that streams; [`SendOnce`] for what is neither, which then
+/// cannot fail over once it has been sent; for HTTP, [`HttpResend`] over any of them, which finds the [`Plan`] in the
+/// request's extensions.
 pub trait Resend<Req> {
     /// The request as the engine holds it.
     type Request;
@@ -17,7 +25,8 @@ pub trait Resend<Req> {
     /// [`Served::could_fail_over`](crate::Served::could_fail_over) is false.
     fn keep(&self, request: &Self::Request) -> Option<Self::Request>;
 
-    /// Whether a kept request is still whole. Default: it is.
+    /// Whether a kept request is still whole. Asked after each attempt; if it is not, the request is not sent again, and
+    /// [`Served::could_fail_over`](crate::Served::could_fail_over) is false. Default: it is.
     fn whole(&self, request: &Self::Request) -> bool {
         let _ = request;
         true
@@ -62,31 +71,87 @@ impl<Req> Resend<Req> for SendOnce {
     }
 }
 
+/// Keeps a recording of the body, made while it streams to the first model, up to a cap.
+///
+/// For HTTP requests with any body, as `.resend(HttpResend(Recorded::new()))`, and, with the feature `reqwest`, for
+/// reqwest's, as `.resend(Recorded::new())`. The body becomes a [`ReplayBody`], whose page says what happens at the cap.
+#[cfg(feature = "http")]
+#[derive(Debug, Clone, Copy)]
+pub struct Recorded {
+    cap: usize,
+}
+
+#[cfg(feature = "http")]
+impl Recorded {
+    /// Keeps up to [`REPLAY_CAP`] of each request.
+    pub const fn new() -> Self {
+        Self::up_to(REPLAY_CAP)
+    }
+
+    /// Keeps up to so many bytes of each request. Zero keeps none, so that a request with a body is sent once.
+    pub const fn up_to(bytes: usize) -> Self {
+        Self { cap: bytes }
+    }
+
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn cap(self) -> usize {
+        self.cap
+    }
+}
+
+#[cfg(feature = "http")]
+impl Default for Recorded {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(feature = "http")]
+impl<B> Resend<http::Request<B>> for Recorded
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Request = http::Request<ReplayBody<B>>;
+
+    fn prepare(&self, request: http::Request<B>) -> Self::Request {
+        request.map(|body| ReplayBody::new(body, self.cap))
+    }
+
+    fn keep(&self, request: &Self::Request) -> Option<Self::Request> {
+        request.body().is_whole().then(|| request.clone())
+    }
+
+    fn whole(&self, request: &Self::Request) -> bool {
+        request.body().is_whole()
+    }
+}
+
 /// Finds the [`Plan`] in the extensions of an HTTP request, and keeps the request as `K` does.
 #[cfg(feature = "http")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HttpResend<K = Cloned>(pub K);
 
 #[cfg(feature = "http")]
-impl<B, K> Resend<http::Request<B>> for HttpResend<K>
+impl<B, Kept, K> Resend<http::Request<B>> for HttpResend<K>
 where
-    K: Resend<http::Request<B>, Request = http::Request<B>>,
+    K: Resend<http::Request<B>, Request = http::Request<Kept>>,
 {
-    type Request = http::Request<B>;
+    type Request = http::Request<Kept>;
 
-    fn prepare(&self, request: http::Request<B>) -> http::Request<B> {
+    fn prepare(&self, request: http::Request<B>) -> http::Request<Kept> {
         self.0.prepare(request)
     }
 
-    fn keep(&self, request: &http::Request<B>) -> Option<http::Request<B>> {
+    fn keep(&self, request: &http::Request<Kept>) -> Option<http::Request<Kept>> {
         self.0.keep(request)
     }
 
-    fn whole(&self, request: &http::Request<B>) -> bool {
+    fn whole(&self, request: &http::Request<Kept>) -> bool {
         self.0.whole(request)
     }
 
-    fn plan(&self, request: &http::Request<B>) -> Option<Plan> {
+    fn plan(&self, request: &http::Request<Kept>) -> Option<Plan> {
         request.extensions().get::<Plan>().cloned()
     }
 }

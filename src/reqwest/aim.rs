@@ -3,6 +3,7 @@
 use crate::{
     Aim, AimError, BodyAim, HttpAim, JsonFields, Ours, Target,
     aim::http::{follow_length, not_a_url},
+    reqwest::RecordedRequest,
 };
 use ::reqwest::{Body, Request, Url};
 
@@ -29,6 +30,18 @@ impl<J: BodyAim<Body>> Aim<Request> for HttpAim<J> {
 
     fn ours(&self, target: Target<'_>, request: &Request) -> Ours {
         self.wrote(target, request.headers(), J::WRITES_NAME)
+    }
+}
+
+impl<J: BodyAim<Body>> Aim<RecordedRequest> for HttpAim<J> {
+    type Request = Request;
+
+    fn aim(&self, target: Target<'_>, request: RecordedRequest) -> Result<Request, AimError> {
+        Aim::<Request>::aim(self, target, request.into_request())
+    }
+
+    fn ours(&self, target: Target<'_>, request: &Request) -> Ours {
+        Aim::<Request>::ours(self, target, request)
     }
 }
 

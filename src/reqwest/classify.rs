@@ -45,7 +45,7 @@ impl<V> HttpClassify<V> {
             return verdict;
         }
         match trouble {
-            Trouble::Local => self.failed(Trouble::Local, below),
+            Trouble::Local | Trouble::Upload => self.failed(trouble, below),
             _ if reqwests.is_connect() => self.failed(Trouble::Connect, below),
             _ if reqwests.is_timeout() => self.out_of_time(),
             trouble => self.failed(trouble, below),

@@ -37,6 +37,12 @@
 //! # }
 //! ```
 //!
+//! # Uploads
+//!
+//! A body that streams (`Body::wrap_stream`, a file, a multipart form) is sent once, unless the layer is told to keep a
+//! recording of it, [up to a cap](crate::Recorded): `FailoverLayer::reqwest(models).resend(Recorded::new())`. A body that
+//! is there as a whole stays so, and takes the fields of [`FailoverLayer::reqwest_json`] as ever.
+//!
 //! # Errors
 //!
 //! | error of reqwest | next | blames | executed |
@@ -45,6 +51,7 @@
 //! | `is_timeout` | try next | model | maybe |
 //! | `status`: made by `error_for_status` | as the status | as the status | as the status |
 //! | `is_builder`: was never sent | return | nobody | no |
+//! | [`ReplayError`](crate::ReplayError): the upload itself failed | return | nobody | maybe |
 //! | `is_redirect`: in circles, too many, forbidden | try next | model | maybe |
 //! | any other: reset, closed, garbage | try next | model | maybe |
 //!
@@ -101,19 +108,20 @@ mod read_ahead;
 mod resend;
 mod response;
 
-pub use resend::ReqwestResend;
+pub use resend::{RecordedRequest, ReqwestResend};
 
 #[cfg(feature = "reqwest-middleware")]
 pub use middleware::{FailoverMiddleware, NextFuture, NextService, TowerMiddleware};
 
 use crate::{Failover, FailoverBuilder, FailoverLayer, HttpAim, HttpClassify, HttpFinish, JsonFields, Models, One};
 
-/// A [`FailoverLayer`] for reqwest, to be named in a struct: as [`FailoverLayer::reqwest`] makes it, or with another aim.
-pub type ReqwestFailoverLayer<A = HttpAim> = FailoverLayer<A, HttpClassify, ReqwestResend, HttpFinish>;
+/// A [`FailoverLayer`] for reqwest, to be named in a struct: as [`FailoverLayer::reqwest`] makes it, or with another aim,
+/// or another way to keep a request.
+pub type ReqwestFailoverLayer<A = HttpAim, R = ReqwestResend> = FailoverLayer<A, HttpClassify, R, HttpFinish>;
 
 /// The service that a [`ReqwestFailoverLayer`] makes around a client.
-pub type ReqwestFailover<A = HttpAim, S = ::reqwest::Client> =
-    Failover<One<S>, A, HttpClassify, ReqwestResend, HttpFinish>;
+pub type ReqwestFailover<A = HttpAim, S = ::reqwest::Client, R = ReqwestResend> =
+    Failover<One<S>, A, HttpClassify, R, HttpFinish>;
 
 impl FailoverLayer<HttpAim, HttpClassify, ReqwestResend, HttpFinish> {
     /// Describes a layer for `reqwest::Request` and `reqwest::Response`: base URL and credential of the provider, the
