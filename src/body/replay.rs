@@ -35,11 +35,12 @@ pub const REPLAY_CAP: usize = 1024 * 1024;
 /// [`Recorded`](crate::Recorded) makes one of every request's body.
 ///
 /// ```
+/// use bytes::Bytes;
 /// use http_body_util::{BodyExt, Full};
 /// use tower_failover::ReplayBody;
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-/// let first = ReplayBody::new(Full::from("a picture"), 1024);
+/// let first = ReplayBody::new(Full::<Bytes>::from("a picture"), 1024);
 /// let again = first.clone();
 /// assert_eq!(first.collect().await?.to_bytes(), "a picture");
 /// assert!(again.is_whole());
