@@ -115,7 +115,8 @@ impl Change {
 /// | 429 | try next | nobody: cooldown; fails a probe | no |
 ///
 /// A 503 with `Retry-After` is a cooldown as well. A 500 blames the model unless another one answered 500 to the same
-/// request. Out of file descriptors or local ports: try next, nobody, no.
+/// request. Out of file descriptors or local ports: try next, nobody, no. An upload that itself failed, as
+/// [`ReplayError`](crate::ReplayError) tells: return, nobody, maybe.
 ///
 /// # Bodies that are read ahead
 ///

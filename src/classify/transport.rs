@@ -170,6 +170,23 @@ mod tests {
     }
 
     #[test]
+    fn law_16_an_upload_that_fails_is_the_callers_fault_whatever_lies_below_or_around_it() {
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        for cause in [refused(), io::Error::from_raw_os_error(24), io::Error::other(Outer(refused()))] {
+            let upload = ReplayError::Upload(std::sync::Arc::new(cause));
+            let words = words(&upload);
+            let error = Outer(io::Error::other(upload));
+            assert_eq!(trouble(&error), Trouble::Upload, "{error:?}");
+            let verdict = Trouble::Upload.verdict(&error);
+            assert_eq!(
+                (verdict.next, verdict.charge, verdict.executed),
+                (Next::Return, Charge::Nobody, Executed::Maybe)
+            );
+            assert_eq!(verdict.why, Why::Other(words.into_string().into()));
+        }
+    }
+
+    #[test]
     fn a_boxed_error_can_be_walked() {
         let boxed: Box<dyn Error + Send + Sync> = Box::new(Outer(io::ErrorKind::ConnectionRefused.into()));
         assert_eq!(trouble(BoxedError::as_error(&boxed)), Trouble::Connect);
