@@ -105,6 +105,7 @@ fn who_comes_while_another_polls_is_woken_whatever_that_one_finds() {
             *run.lock().unwrap() = Some(Box::new(move || assert!(comes.lock().unwrap().is_pending())));
             let polled = catch_unwind(AssertUnwindSafe(|| first.poll()));
             assert_eq!(polled.is_err(), finds == "a panic");
+            assert!(first.bell.take(), "a source may wake its reader at once");
             drop(first);
             let mut second = second.lock().unwrap();
             assert!(second.bell.take(), "{finds}");
@@ -168,6 +169,31 @@ impl AsRef<[u8]> for Tells {
     fn as_ref(&self) -> &[u8] {
         &self.data
     }
+}
+
+#[test]
+fn a_small_frame_keeps_no_large_buffer() {
+    let alive = Arc::new(());
+    let buffer = Bytes::from_owner(Tells { data: vec![7; 100_000], _kept: alive.clone() });
+    let (tap, mut first, mut second) = readers(vec![Item::Data(buffer.slice(..10)), Item::Data(buffer.slice(10..30))]);
+    drop(buffer);
+    tap.let_all_out();
+    assert_eq!((first.data().len(), first.data().len()), (10, 20));
+    assert_eq!(Arc::strong_count(&alive), 1);
+    assert_eq!(second.data(), vec![7; 30]);
+}
+
+#[test]
+fn nothing_is_left_of_a_reader_that_is_dropped() {
+    let (tap, mut first, mut second) = readers(vec![text("a picture")]);
+    assert!(first.is_pending() && second.is_pending());
+    let Reader { body, bell } = first;
+    assert_eq!(Arc::strong_count(&bell), 2);
+    drop(body);
+    assert_eq!(Arc::strong_count(&bell), 1);
+    tap.let_out();
+    second.data();
+    assert_eq!(Arc::strong_count(&second.bell), 1, "nor of one that has what it waited for");
 }
 
 #[test]

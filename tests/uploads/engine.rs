@@ -171,6 +171,27 @@ async fn one_that_says_that_it_is_too_long_is_sent_once_from_the_start() {
     assert_eq!(sent.lock().unwrap().len(), 1);
 }
 
+#[test]
+fn there_is_no_copy_of_one_that_is_not_whole() {
+    fn has_copy<Req>(request: Req) -> bool
+    where
+        Recorded: Resend<Req>,
+    {
+        let resend = Recorded::up_to(CAP);
+        let kept = Resend::<Req>::prepare(&resend, request);
+        let whole = Resend::<Req>::whole(&resend, &kept);
+        assert_eq!(Resend::<Req>::keep(&resend, &kept).is_some(), whole);
+        whole
+    }
+    for (length, whole) in [(CAP, true), (CAP + 1, false)] {
+        let request = || upload(vec![data(length)], true);
+        assert_eq!(has_copy(request()), whole);
+        let mut reqwests = reqwest::Request::new(http::Method::POST, "http://models/".parse().expect("a URL"));
+        *reqwests.body_mut() = Some(reqwest::Body::wrap(request().into_body()));
+        assert_eq!(has_copy(reqwests), whole);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn law_16_an_upload_that_fails_is_returned_and_blames_nobody() {
     let models = models();

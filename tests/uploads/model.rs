@@ -263,7 +263,7 @@ fn cap(near: Option<i64>, far: usize, items: &[Item]) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_reader_gets_what_the_model_says_and_nobody_sleeps_forever(
