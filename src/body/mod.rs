@@ -17,9 +17,9 @@
 //! # }
 //! ```
 //!
-//! An upload that fails by itself is the caller's fault: it is returned, nobody else is asked and nobody is blamed. That is
-//! seen where the client tells its cause, [`ReplayError`], in its own error, as those of hyper-util and reqwest do over
-//! HTTP/1. Over HTTP/2 hyper tells no more than that the stream was reset, which is taken for the model's failure.
+//! An upload that fails by itself is the caller's fault: it is returned, nobody else is asked and nobody is blamed. The
+//! recording knows of it, whatever the client tells: over HTTP/1 the errors of hyper-util and reqwest have the
+//! [`ReplayError`] among their sources, over HTTP/2 they say no more than that the stream was reset.
 //!
 //! # Responses
 //!

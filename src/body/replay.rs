@@ -129,6 +129,14 @@ impl<B> ReplayBody<B> {
     pub fn is_whole(&self) -> bool {
         matches!(self.shared.state().record, Record::Whole)
     }
+
+    /// The upload's own error, if it has failed by itself.
+    pub fn error(&self) -> Option<ReplayError> {
+        match &self.shared.state().record {
+            Record::Failed(error) => Some(error.clone()),
+            Record::Whole | Record::Only(_) => None,
+        }
+    }
 }
 
 impl<B> Shared<B> {

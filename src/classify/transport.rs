@@ -70,12 +70,14 @@ impl Trouble {
             Self::Connect => Verdict::provider_failed().because(Why::Connect(words)),
             Self::AfterSending => Verdict::model_failed().because(Why::Broken(words)),
             Self::Local => Verdict::new(Next::TryNext, Charge::Nobody, Executed::No, Why::Local(words)),
-            Self::Upload => {
-                let words = chain(why).find_map(uploads).map_or(words, |error| self::words(error));
-                Verdict::new(Next::Return, Charge::Nobody, Executed::Maybe, Why::Other(words.into_string().into()))
-            }
+            Self::Upload => upload_failed(chain(why).find_map(uploads).map_or(why, |error| error)),
         }
     }
+}
+
+/// The upload itself has failed, as this error tells: nobody else would get more of it.
+pub(crate) fn upload_failed(error: &(dyn Error + 'static)) -> Verdict {
+    Verdict::new(Next::Return, Charge::Nobody, Executed::Maybe, Why::Other(words(error).into_string().into()))
 }
 
 /// The error and its sources, without what an outer one has said already.

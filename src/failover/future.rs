@@ -207,7 +207,9 @@ where
                             clock.tick();
                             permit.waiting(false);
                             let verdict = engine.classify.classify(aimed, result.as_ref());
-                            (Some(result), verdict)
+                            let kept = this.request.as_ref().filter(|_| result.is_err());
+                            let fault = kept.and_then(|request| engine.resend.callers_fault(request));
+                            (Some(result), fault.unwrap_or(verdict))
                         }
                         Poll::Pending => {
                             permit.waiting(true);

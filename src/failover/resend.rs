@@ -1,9 +1,13 @@
 //! What is kept of a request so that it can be sent again, and the plan that it carries.
 
 use super::plan::Plan;
+use crate::classify::Verdict;
 
 #[cfg(feature = "http")]
-use crate::body::{REPLAY_CAP, ReplayBody};
+use crate::{
+    body::{REPLAY_CAP, ReplayBody},
+    classify::transport::upload_failed,
+};
 #[cfg(feature = "http")]
 use http_body::Body;
 #[cfg(feature = "http")]
@@ -30,6 +34,13 @@ pub trait Resend<Req> {
     fn whole(&self, request: &Self::Request) -> bool {
         let _ = request;
         true
+    }
+
+    /// What it means that an attempt ended in an error, if the request itself brought that about, whatever the client
+    /// tells of it. Asked of the copy that is kept, if there is one. Default: what the classifier says.
+    fn callers_fault(&self, request: &Self::Request) -> Option<Verdict> {
+        let _ = request;
+        None
     }
 
     /// What the request asks for itself. Default: nothing.
@@ -125,6 +136,10 @@ where
     fn whole(&self, request: &Self::Request) -> bool {
         request.body().is_whole()
     }
+
+    fn callers_fault(&self, request: &Self::Request) -> Option<Verdict> {
+        request.body().error().map(|error| upload_failed(&error))
+    }
 }
 
 /// Finds the [`Plan`] in the extensions of an HTTP request, and keeps the request as `K` does.
@@ -149,6 +164,10 @@ where
 
     fn whole(&self, request: &http::Request<Kept>) -> bool {
         self.0.whole(request)
+    }
+
+    fn callers_fault(&self, request: &http::Request<Kept>) -> Option<Verdict> {
+        self.0.callers_fault(request)
     }
 
     fn plan(&self, request: &http::Request<Kept>) -> Option<Plan> {

@@ -1,6 +1,6 @@
 //! What is kept of a reqwest request.
 
-use crate::{Recorded, ReplayBody, Resend};
+use crate::{Recorded, ReplayBody, Resend, Verdict, classify::transport::upload_failed};
 use ::reqwest::{Body, Request};
 
 /// Keeps a copy of a reqwest request, which has one unless its body is a stream. A stream is sent once, and
@@ -67,5 +67,9 @@ impl Resend<Request> for Recorded {
 
     fn whole(&self, kept: &RecordedRequest) -> bool {
         kept.is_whole()
+    }
+
+    fn callers_fault(&self, kept: &RecordedRequest) -> Option<Verdict> {
+        kept.upload.as_ref().and_then(ReplayBody::error).map(|error| upload_failed(&error))
     }
 }

@@ -67,17 +67,20 @@ fn one_who_is_dropped_takes_nobodys_waking_along() {
     }
 }
 
+type Run = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+type Says = Poll<Option<Result<Frame<Bytes>, Failure>>>;
+
 /// Runs something when it is first polled, and says then whatever comes.
 struct Meanwhile {
-    run: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
-    says: fn() -> Poll<Option<Result<Frame<Bytes>, Failure>>>,
+    run: Run,
+    says: fn() -> Says,
 }
 
 impl Body for Meanwhile {
     type Data = Bytes;
     type Error = Failure;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Says {
         let Some(run) = self.run.lock().unwrap().take() else { return Poll::Ready(None) };
         // Whoever comes after this is not woken by it.
         cx.waker().wake_by_ref();
@@ -88,7 +91,7 @@ impl Body for Meanwhile {
 
 #[test]
 fn who_comes_while_another_polls_is_woken_whatever_that_one_finds() {
-    let rows: [(&str, fn() -> Poll<Option<Result<Frame<Bytes>, Failure>>>, usize); 6] = [
+    let rows: [(&str, fn() -> Says, usize); 6] = [
         ("nothing", || Poll::Pending, CAP),
         ("a frame", || Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"a picture"))))), CAP),
         ("past the cap", || Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"a picture"))))), 3),
@@ -98,7 +101,7 @@ fn who_comes_while_another_polls_is_woken_whatever_that_one_finds() {
     ];
     for (finds, says, cap) in rows {
         in_time(move || {
-            let run = Arc::<Mutex<Option<Box<dyn FnOnce() + Send>>>>::default();
+            let run = Run::default();
             let mut first = Reader::new(ReplayBody::new(Meanwhile { run: run.clone(), says }, cap));
             let second = Arc::new(Mutex::new(first.again()));
             let comes = second.clone();

@@ -6,7 +6,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use std::{
     error::Error as _,
-    fmt,
+    fmt, io,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -213,6 +213,48 @@ async fn law_16_one_that_fails_only_for_the_second_model_does_not_blame_that() {
     let (_, outcome) = ask(&models, [Does { frames: 1, status: Some(503) }, FINE], upload).await;
     assert_eq!(tried(served(&outcome), "b").charge, Charge::Nobody);
     assert_eq!(failures(&models), [1, 0, 1, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_16_an_upload_that_fails_blames_nobody_even_if_the_client_hides_it() {
+    for (item, status, charge) in [
+        (Item::Fails, None, Charge::Nobody),
+        (text("ture"), None, Charge::Model),
+        (Item::Fails, Some(503), Charge::Model),
+    ] {
+        let models = models();
+        let client = service_fn(|request: Upload| async move {
+            let _ = request.into_body().collect().await;
+            match status {
+                Some(status) => Ok(Response::builder().status(status).body(()).expect("a response")),
+                None => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+            }
+        });
+        let layer = FailoverLayer::http(models.clone()).resend(HttpResend(Recorded::new())).build().expect("a layer");
+        let outcome = layer.layer(client).oneshot(upload(vec![text("a pic"), item], false)).await;
+        let served = match &outcome {
+            Ok(response) => response.extensions().get().expect("Served"),
+            Err(error) => error.served().expect("Served"),
+        };
+        assert_eq!(tried(served, "a").charge, charge);
+        assert_eq!(failures(&models)[0], u32::from(charge == Charge::Model));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_16_nor_if_a_client_for_reqwests_requests_hides_it() {
+    let models = models();
+    let client = service_fn(|mut request: reqwest::Request| async move {
+        let read = request.body_mut().take().expect("a body").collect().await;
+        assert!(read.is_err());
+        Err::<reqwest::Response, _>(io::Error::from(io::ErrorKind::ConnectionReset))
+    });
+    let layer = FailoverLayer::reqwest(models.clone()).resend(Recorded::new()).build().expect("a layer");
+    let mut request = reqwest::Request::new(http::Method::POST, "http://models/".parse().expect("a URL"));
+    *request.body_mut() = Some(reqwest::Body::wrap(upload(vec![Item::Fails], false).into_body()));
+    let error = layer.layer(client).oneshot(request).await.expect_err("failed");
+    assert_eq!(tried(error.served().expect("Served"), "a").charge, Charge::Nobody);
+    assert_eq!(failures(&models), [0; 4]);
 }
 
 #[tokio::test(start_paused = true)]
