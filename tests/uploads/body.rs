@@ -69,6 +69,8 @@ fn one_who_is_dropped_takes_nobodys_waking_along() {
 
 type Run = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 type Says = Poll<Option<Result<Frame<Bytes>, Failure>>>;
+/// What a poll finds, how it says so, and the cap.
+type Row = (&'static str, fn() -> Says, usize);
 
 /// Runs something when it is first polled, and says then whatever comes.
 struct Meanwhile {
@@ -91,7 +93,7 @@ impl Body for Meanwhile {
 
 #[test]
 fn who_comes_while_another_polls_is_woken_whatever_that_one_finds() {
-    let rows: [(&str, fn() -> Says, usize); 6] = [
+    let rows: [Row; 6] = [
         ("nothing", || Poll::Pending, CAP),
         ("a frame", || Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"a picture"))))), CAP),
         ("past the cap", || Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"a picture"))))), 3),
