@@ -33,6 +33,7 @@ pub(crate) struct Permit {
     /// Whether our own call or poll is on the stack: set when a panic unwinds through it.
     entered: bool,
     /// Whether it is known how long the first byte of the body took.
+    #[cfg(feature = "http")]
     first_byte: bool,
     settled: bool,
 }
@@ -116,6 +117,7 @@ impl Permit {
             begun: false,
             waiting: false,
             entered: false,
+            #[cfg(feature = "http")]
             first_byte: false,
             settled: false,
         })

@@ -157,8 +157,11 @@ mod tests {
         blocks.into_iter().filter_map(event).collect()
     }
 
-    /// Streams and their events. Those to `a space that need not be` are the standard's own examples.
-    const TABLE: &[(&str, &str, &[(&str, &str)])] = &[
+    /// A stream and its events.
+    type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+    /// Those to `a space that need not be` are the standard's own examples.
+    const TABLE: &[Row] = &[
         (
             "messages",
             "data: This is the first message.\n\n\
