@@ -318,10 +318,6 @@ pub(crate) struct Committed {
 
 #[cfg(feature = "http")]
 impl Committed {
-    pub(crate) fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
     /// Runs our own poll. A panic that unwinds through it leaves its mark.
     pub(crate) fn enter<T>(&mut self, f: impl FnOnce() -> T) -> T {
         self.entered = true;
@@ -330,13 +326,9 @@ impl Committed {
         result
     }
 
-    /// A poll waits for the next frame. Says since when, if it begins to.
-    pub(crate) fn wait(&mut self) -> Option<Nanos> {
-        if self.waiting_since.is_some() {
-            return None;
-        }
+    /// A poll begins to wait for the next frame.
+    pub(crate) fn waits(&mut self) {
         self.waiting_since = Some(self.registry.now());
-        self.waiting_since
     }
 
     /// A frame has come.

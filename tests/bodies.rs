@@ -265,6 +265,24 @@ async fn latency_is_known_to_the_head_and_to_the_first_byte() {
     assert!(model(&models).usual_latency.expect("seen") < SECOND / 100);
 }
 
+/// Nobody is blamed twice, but nobody waits for ever either.
+#[tokio::test(start_paused = true)]
+async fn the_body_of_anything_but_a_success_stalls_for_its_reader() {
+    for (status, failures) in [(StatusCode::BAD_GATEWAY, 1), (StatusCode::BAD_REQUEST, 0)] {
+        let models = two_in_a_row();
+        let (frames, body) = mpsc::unbounded();
+        let mut body = answer_with(&models, status, BodyExt::boxed(StreamBody::new(body))).await;
+        frames.unbounded_send(data("a pic")).expect("read");
+        assert!(body.frame().await.expect("a frame").is_ok());
+        advance(10 * IDLE_GAP).await;
+        let begun = tokio::time::Instant::now();
+        let error = body.frame().await.expect("a frame").expect_err("stalled");
+        assert!(matches!(error, BodyError::Stalled(IDLE_GAP)), "{error}");
+        assert_eq!((begun.elapsed(), breaker(&models).consecutive_failures), (IDLE_GAP, failures));
+        assert!(body.is_end_stream() && body.frame().await.is_none(), "it is over");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_body_of_anything_but_a_success_is_settled_at_its_head() {
     for (status, failures) in [(StatusCode::BAD_GATEWAY, 1), (StatusCode::BAD_REQUEST, 0)] {

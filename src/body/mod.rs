@@ -31,6 +31,9 @@
 //! - one that fails, is cut short or stalls is a failure of the model, and evidence against its provider, when it happens;
 //! - one that the caller drops early is neutral.
 //!
+//! A body that belongs to no success says nothing more of its model; but one that stalls ends with an error all the same,
+//! or its reader would wait for ever.
+//!
 //! A probe is decided by its head all the same, so that its place is free for the next; a failure of its body is then an
 //! ordinary one. Frames, trailers, size hints and the end of the stream pass through unchanged, and nothing is buffered.
 //!

@@ -1,6 +1,6 @@
 //! The watch over one body.
 
-use crate::{machine::nanos, models::Registry, permit::Committed};
+use crate::{models::Registry, permit::Committed};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use std::{
@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The longest time between two frames: 60 s.
 pub const IDLE_GAP: Duration = Duration::from_secs(60);
@@ -23,6 +23,8 @@ pub struct Watched<B> {
     /// `None` once the call is settled.
     call: Option<Committed>,
     idle_gap: Duration,
+    /// Whether a poll has been waiting for the next frame.
+    waiting: bool,
     /// Made at the first wait, and set anew for each. Boxed, so that the body stays `Unpin` if the one inside is.
     timer: Option<Pin<Box<Sleep>>>,
     stalled: bool,
@@ -60,12 +62,12 @@ impl<E: std::error::Error + 'static> std::error::Error for BodyError<E> {
 static TIMED_OUT: LazyLock<io::Error> = LazyLock::new(|| io::ErrorKind::TimedOut.into());
 
 impl<B: Body> Watched<B> {
-    /// Watches a body until its call is settled; without a call it only passes the body on.
+    /// Watches a body until its call is settled; without a call only for a stall, of which its reader alone is told.
     pub(crate) fn new(inner: B, mut call: Option<Committed>, idle_gap: Duration) -> Self {
         if inner.is_end_stream() {
             end(&mut call);
         }
-        Self { inner, call, idle_gap, timer: None, stalled: false }
+        Self { inner, call, idle_gap, waiting: false, timer: None, stalled: false }
     }
 
     /// The body inside.
@@ -89,14 +91,17 @@ impl<B: Body> Body for Watched<B> {
         if *this.stalled {
             return Poll::Ready(None);
         }
-        let Some(call) = this.call.as_mut() else {
-            return this.inner.poll_frame(cx).map_err(BodyError::Body);
+        let polled = match this.call {
+            Some(call) => call.enter(|| this.inner.as_mut().poll_frame(cx)),
+            None => this.inner.as_mut().poll_frame(cx),
         };
-        match call.enter(|| this.inner.as_mut().poll_frame(cx)) {
+        match polled {
             Poll::Pending => {
-                if let Some(since) = call.wait() {
-                    let ends = call.registry().instant(since.saturating_add(nanos(*this.idle_gap)));
-                    let ends = ends.unwrap_or_else(Registry::far_future);
+                if !std::mem::replace(this.waiting, true) {
+                    if let Some(call) = this.call {
+                        call.waits();
+                    }
+                    let ends = Instant::now().checked_add(*this.idle_gap).unwrap_or_else(Registry::far_future);
                     match this.timer {
                         Some(timer) => timer.as_mut().reset(ends),
                         None => *this.timer = Some(Box::pin(sleep_until(ends))),
@@ -113,7 +118,10 @@ impl<B: Body> Body for Watched<B> {
                 Poll::Ready(Some(Err(BodyError::Stalled(*this.idle_gap))))
             }
             Poll::Ready(Some(Ok(frame))) => {
-                call.arrived();
+                *this.waiting = false;
+                if let Some(call) = this.call {
+                    call.arrived();
+                }
                 if this.inner.is_end_stream() {
                     end(this.call);
                 }
