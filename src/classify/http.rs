@@ -116,7 +116,8 @@ impl Change {
 ///
 /// A 503 with `Retry-After` is a cooldown as well. A 500 blames the model unless another one answered 500 to the same
 /// request. Out of file descriptors or local ports: try next, nobody, no. An upload that itself failed, as
-/// [`ReplayError`](crate::ReplayError) tells: return, nobody, maybe.
+/// [`ReplayError`](crate::ReplayError) tells: return, nobody, maybe. What HTTP/2 says it has not processed
+/// (`REFUSED_STREAM`, GOAWAY) cannot be told from another reset: maybe.
 ///
 /// # Bodies that are read ahead
 ///

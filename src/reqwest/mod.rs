@@ -96,8 +96,10 @@
 //!
 //! # What to set at the client
 //!
-//! `connect_timeout`, to a second or so; redirects off, or same host only; no retries of its own. Its `default_headers`
-//! and cookies are added after aiming, so keep credentials out of them: they would go to every provider.
+//! `connect_timeout`, to a second or so; redirects off, or same host only; no retries of its own, which means
+//! `retry(reqwest::retry::never())` where it may speak HTTP/2: a request that is refused there it sends again. Its
+//! `default_headers` and cookies are added after aiming, so keep credentials out of them: they would go to every
+//! provider.
 
 mod aim;
 mod classify;

@@ -3,10 +3,14 @@
 
 #![cfg(all(feature = "hyper-util", feature = "reqwest-middleware"))]
 
+mod body;
 mod client;
 mod dropped;
+mod faults;
+mod http2;
 mod matrix;
 mod middleware;
+mod refused;
 mod reqwest;
 mod retry;
 mod server;

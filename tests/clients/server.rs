@@ -1,5 +1,9 @@
 //! A raw server on loopback that commits one fault, and counts what reached it.
 
+use crate::{
+    http2::{self, Frame},
+    upstream::{Script, play},
+};
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
@@ -9,6 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
+    sync::Notify,
     time::sleep,
 };
 use tower_failover::{Credential, Model, Models, Provider};
@@ -27,6 +32,10 @@ pub(crate) enum Does {
     Garbage,
     /// This status line, and further lines of a head, over the body `hello`.
     Answer(&'static str),
+    /// Whatever a script says.
+    Plays(Script),
+    /// HTTP/2.
+    Http2(&'static [Frame]),
 }
 
 pub(crate) const FINE: Does = Does::Answer("200 OK");
@@ -36,6 +45,7 @@ pub(crate) const FINE: Does = Does::Answer("200 OK");
 pub(crate) struct Server {
     at: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
+    told: Arc<Notify>,
     /// Bound, so that nobody else gets the port, but not listening.
     _refuses: Option<Arc<TcpSocket>>,
 }
@@ -44,8 +54,8 @@ impl Server {
     pub(crate) async fn start(does: Does) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
-        let mut server =
-            Self { at: socket.local_addr().expect("an address"), requests: Arc::default(), _refuses: None };
+        let at = socket.local_addr().expect("an address");
+        let mut server = Self { at, requests: Arc::default(), told: Arc::default(), _refuses: None };
         if does == Does::Refuse {
             server._refuses = Some(Arc::new(socket));
             return server;
@@ -62,15 +72,21 @@ impl Server {
     }
 
     async fn serve(&self, mut stream: TcpStream, does: Does) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let asked = |request| self.requests.lock().unwrap().push(String::from_utf8(request).expect("text"));
+        if let Does::Http2(frames) = does {
+            return http2::serve(stream, frames, asked).await;
+        }
         let mut request = Vec::new();
         while !request.ends_with(b"}") {
             if stream.read_buf(&mut request).await? == 0 {
                 return Ok(());
             }
         }
-        self.requests.lock().unwrap().push(String::from_utf8(request).expect("text"));
+        asked(request);
         match does {
-            Does::Refuse | Does::Close => Ok(()),
+            Does::Refuse | Does::Http2(_) | Does::Close => Ok(()),
+            Does::Plays(script) => play(script, &mut stream, &self.told).await,
             Does::Reset => stream.set_zero_linger(),
             Does::Hang => {
                 sleep(Duration::from_secs(60)).await;
@@ -84,7 +100,12 @@ impl Server {
         }
     }
 
-    /// The requests that reached it, whole.
+    /// It goes on with its script.
+    pub(crate) fn tell(&self) {
+        self.told.notify_one();
+    }
+
+    /// The requests that reached it, whole; of those over HTTP/2 the bodies.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }

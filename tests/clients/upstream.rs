@@ -19,7 +19,7 @@ use tokio::{
 /// What anything that has to happen may take at the most.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Step {
     /// These bytes.
     Say(&'static str),
@@ -35,6 +35,19 @@ pub(crate) enum Step {
 
 /// At the end of its script the connection is closed.
 pub(crate) type Script = &'static [Step];
+
+pub(crate) async fn play(script: Script, stream: &mut TcpStream, told: &Notify) -> io::Result<()> {
+    for step in script {
+        match step {
+            Step::Say(bytes) => stream.write_all(bytes.as_bytes()).await?,
+            Step::Wait(time) => sleep(*time).await,
+            Step::Hang => while stream.read(&mut [0; 64]).await? > 0 {},
+            Step::Told => told.notified().await,
+            Step::Reset => stream.set_zero_linger()?,
+        }
+    }
+    Ok(())
+}
 
 #[derive(Clone)]
 pub(crate) struct Upstream {
@@ -92,16 +105,7 @@ impl Upstream {
             }
         }
         self.requests.fetch_add(1, Ordering::SeqCst);
-        for step in self.script {
-            match step {
-                Step::Say(bytes) => stream.write_all(bytes.as_bytes()).await?,
-                Step::Wait(time) => sleep(*time).await,
-                Step::Hang => while stream.read(&mut [0; 64]).await? > 0 {},
-                Step::Told => self.told.notified().await,
-                Step::Reset => stream.set_zero_linger()?,
-            }
-        }
-        Ok(())
+        play(self.script, &mut stream, &self.told).await
     }
 
     /// It goes on with its script.

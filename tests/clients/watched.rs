@@ -1,7 +1,11 @@
 //! Watched bodies over real clients: law 20, in every way in which a body can end.
 
 use crate::{
-    client::{ALL, AnyError, BODY, Client, Reply, plain},
+    body::{
+        Ends::{self, Broken, Stalled, Well},
+        chain, ends, read, stalled,
+    },
+    client::{ALL, BODY, Client, Reply, plain},
     upstream::{SOON, Script, Step, Upstream},
 };
 use Step::{Hang, Reset, Say, Told, Wait};
@@ -12,7 +16,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use reqwest::{Body, Request, Response, ResponseBuilderExt, Url};
 use reqwest_middleware::ClientBuilder;
-use std::{error::Error, io, time::Duration};
+use std::{io, time::Duration};
 use tokio::time::timeout;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_failover::{
@@ -32,15 +36,6 @@ const BAD: Step = Say("HTTP/1.1 500 Oh\r\ncontent-length: 20\r\n\r\nten bytes.")
 const YOURS: Step = Say("HTTP/1.1 400 Yours\r\ncontent-length: 20\r\n\r\nten bytes.");
 const OLD: Step = Say("HTTP/1.0 200 OK\r\nx-of: a\r\nx-of: b\r\ncontent-length: 10\r\n\r\nten bytes.");
 const LAST: Step = Say("0\r\n\r\n");
-
-/// How a body ends for its reader.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Ends {
-    Well,
-    Broken,
-    Stalled,
-}
-use Ends::{Broken, Stalled, Well};
 
 type Row = (&'static str, Script, &'static str, Ends);
 
@@ -70,7 +65,7 @@ async fn law_20_every_client_and_every_end_of_a_body() {
     join_all(rows).await;
 }
 
-async fn check(client: Client, (what, script, text, ends): &Row) {
+async fn check(client: Client, (what, script, text, expected): &Row) {
     let at = format!("{client:?}, one that {what}");
     let upstream = Upstream::start(script).await;
     let models = only(&upstream.url());
@@ -82,18 +77,12 @@ async fn check(client: Client, (what, script, text, ends): &Row) {
         assert_eq!((recorded(&models), in_flight(&models)), ([0, 0, 0], 1), "{at}: at its head");
     }
 
-    let (read, error) = read(reply).await;
+    let (read, error) = read(reply, || {}).await;
     assert_eq!(read, *text, "{at}");
-    let found = match &error {
-        None => Well,
-        Some(error) => stalled(error.as_ref()).map_or(Broken, |gap| {
-            assert_eq!(gap, GAP, "{at}");
-            Stalled
-        }),
-    };
-    assert_eq!(found, *ends, "{at}: {error:?}");
-    let expected = if found == Well { [1, 0, 0] } else { [0, 1, 1] };
-    assert_eq!((recorded(&models), in_flight(&models)), (expected, 0), "{at}");
+    let found = ends(error.as_ref(), GAP);
+    assert_eq!(found, *expected, "{at}: {error:?}");
+    let counts = if found == Well { [1, 0, 0] } else { [0, 1, 1] };
+    assert_eq!((recorded(&models), in_flight(&models)), (counts, 0), "{at}");
     upstream.idle(&at).await;
 }
 
@@ -105,7 +94,7 @@ async fn law_20_every_client_and_a_body_that_is_reset() {
         let mut reply = ask(client, &models).await;
         timeout(SOON, reply.frame()).await.expect("in time").expect("a frame").expect("data");
         upstream.tell();
-        let (text, error) = read(reply).await;
+        let (text, error) = read(reply, || {}).await;
         assert!(text.is_empty() && error.is_some_and(|error| stalled(error.as_ref()).is_none()), "{client:?}: {text}");
         assert_eq!((recorded(&models), in_flight(&models)), ([0, 1, 1], 0), "{client:?}");
     }
@@ -139,7 +128,7 @@ async fn law_20_the_body_of_anything_but_a_success_is_settled_at_its_head() {
             let models = only(&upstream.url());
             let reply = ask(client, &models).await;
             assert_eq!((recorded(&models), in_flight(&models)), (recorded_at_head, 0), "{client:?}");
-            let (text, error) = read(reply).await;
+            let (text, error) = read(reply, || {}).await;
             assert!(text == "ten bytes." && error.is_some(), "{client:?}: {text}");
             assert_eq!((recorded(&models), in_flight(&models)), (recorded_at_head, 0), "{client:?}");
         }
@@ -227,37 +216,6 @@ async fn reqwests(upstream: &Upstream, gap: Duration) -> [(Models, Response); 2]
     let response = layer(&one).layer(plain()).oneshot(request).await.expect("a head");
     let stack = ClientBuilder::new(plain()).with(FailoverMiddleware::new(layer(&two))).build();
     [(one, response), (two, stack.post(url).body(BODY).send().await.expect("a head"))]
-}
-
-/// What can be read, and why no more.
-async fn read(reply: Reply) -> (String, Option<AnyError>) {
-    let mut body = reply.into_body();
-    let mut read = Vec::new();
-    let error = loop {
-        match timeout(SOON, body.frame()).await.expect("in time") {
-            None => break None,
-            Some(Ok(frame)) => read.extend(frame.into_data().expect("data")),
-            Some(Err(error)) => break Some(error),
-        }
-    };
-    (String::from_utf8(read).expect("text"), error)
-}
-
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
-}
-
-fn stalled(error: &(dyn Error + 'static)) -> Option<Duration> {
-    fn of<E: 'static>(error: &(dyn Error + 'static)) -> Option<Duration>
-    where
-        BodyError<E>: Error,
-    {
-        match error.downcast_ref()? {
-            BodyError::<E>::Stalled(gap) => Some(*gap),
-            _ => None,
-        }
-    }
-    chain(error).find_map(|error| of::<hyper::Error>(error).or_else(|| of::<reqwest::Error>(error)))
 }
 
 fn model(models: &Models) -> ModelSnapshot {
