@@ -17,24 +17,25 @@ use tokio::{
 use tower_failover::{BreakerConfig, Fate, HttpFinish, Model, Models, Provider, Served, State, Trip};
 
 /// How long an upstream takes that takes its time.
-const MOMENT: Step = Wait(Duration::from_millis(2));
+const MOMENT: Duration = Duration::from_millis(2);
+const PAUSE: Step = Wait(MOMENT);
 /// How long the first model may take.
 const ATTEMPT: Duration = Duration::from_millis(30);
 
 const GOOD: Step = Say("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
 const BAD: Step = Say("HTTP/1.1 500 Oh\r\ncontent-length: 2\r\n\r\noh");
 
-const ANSWERS: Script = &[MOMENT, GOOD];
-const FAILS: Script = &[MOMENT, BAD];
+const ANSWERS: Script = &[PAUSE, GOOD];
+const FAILS: Script = &[PAUSE, BAD];
 /// Somewhere in its head.
-const HANGS: Script = &[MOMENT, Say("HTTP/1.1 200 OK\r\n"), Hang];
+const HANGS: Script = &[PAUSE, Say("HTTP/1.1 200 OK\r\n"), Hang];
 const STREAMS: Script = &[
     Say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
-    MOMENT,
+    PAUSE,
     Say("4\r\none \r\n"),
-    MOMENT,
+    PAUSE,
     Say("4\r\ntwo \r\n6\r\nthree \r\n"),
-    MOMENT,
+    PAUSE,
     Say("4\r\nfour\r\n0\r\n\r\n"),
 ];
 
@@ -43,26 +44,34 @@ const STREAMS: Script = &[
 enum GivenUp {
     /// Directly after a poll.
     AtOnce,
+    /// A little later, when others have had their turn.
+    Later,
     /// When it has been woken for the next.
     Woken,
 }
+
+const GIVEN_UP: [GivenUp; 3] = [GivenUp::AtOnce, GivenUp::Later, GivenUp::Woken];
 
 /// Polls a future `polls` times, each time when it has been woken, and drops it if that was not enough.
 async fn polled<F: Future>(polls: usize, given_up: GivenUp, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
-    poll_fn(|cx| {
+    let output = poll_fn(|cx| {
         if left == 0 {
             return Poll::Ready(None);
         }
         left -= 1;
         match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if left == 0 && given_up == GivenUp::AtOnce => Poll::Ready(None),
+            Poll::Pending if left == 0 && given_up != GivenUp::Woken => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     })
-    .await
+    .await;
+    if output.is_none() && given_up == GivenUp::Later {
+        sleep(MOMENT / 2).await;
+    }
+    output
 }
 
 /// What the first model does. The second always answers, after a moment.
@@ -156,6 +165,10 @@ impl World {
         }
     }
 
+    fn requests(&self) -> [usize; 2] {
+        [self.one.as_ref().map_or(0, Upstream::requests), self.two.requests()]
+    }
+
     async fn nothing_is_open(&self) {
         for upstream in self.one.iter().chain([&self.two]) {
             upstream.idle(&self.at).await;
@@ -169,7 +182,7 @@ async fn law_13_a_request_given_up_at_any_await_point_leaves_nothing_behind() {
     for client in ALL {
         for first in [First::Refuses, First::Fails, First::Hangs] {
             for before in [Before::Well, Before::HalfOpen] {
-                for given_up in [GivenUp::AtOnce, GivenUp::Woken] {
+                for given_up in GIVEN_UP {
                     // Each in a task of its own, so that it is woken for its own sake only.
                     journeys.spawn(give_up_everywhere(client, first, before, given_up));
                 }
@@ -180,11 +193,17 @@ async fn law_13_a_request_given_up_at_any_await_point_leaves_nothing_behind() {
 }
 
 async fn give_up_everywhere(client: Client, first: First, before: Before, given_up: GivenUp) {
+    // Requests that came to each upstream before they were given up.
+    let mut reached = [0, 0];
     for polls in 0.. {
         let at = format!("{client:?}, {first:?}, {before:?}, dropped {given_up:?} after {polls} polls");
         let world = World::begin(client, first, before, at).await;
+        let before_it = world.requests();
         let reply = timeout(SOON, polled(polls, given_up, (world.send)())).await.expect("in time");
         world.nothing_is_counted();
+        if reply.is_none() {
+            reached = [0, 1].map(|upstream| reached[upstream] + world.requests()[upstream] - before_it[upstream]);
+        }
         let over = reply.map(|reply| world.answered(reply)).is_some();
         if before == Before::HalfOpen {
             // At once, unless the first model's failure has just opened its breaker again.
@@ -195,6 +214,8 @@ async fn give_up_everywhere(client: Client, first: First, before: Before, given_
         world.nothing_is_open().await;
         if over {
             assert!(polls > 2, "{}: few await points", world.at);
+            assert!(reached[0] > 0 || matches!(first, First::Refuses), "{}: the first was never asked", world.at);
+            assert!(reached[1] > 0 || given_up != GivenUp::Woken, "{}: the second was never asked", world.at);
             return;
         }
     }
@@ -227,7 +248,7 @@ async fn law_20_a_body_given_up_after_any_frame_leaves_nothing_behind() {
 async fn law_20_a_body_given_up_at_any_await_point_leaves_nothing_behind() {
     let mut bodies = JoinSet::new();
     for client in ALL {
-        for given_up in [GivenUp::AtOnce, GivenUp::Woken] {
+        for given_up in GIVEN_UP {
             bodies.spawn(async move {
                 for polls in 0.. {
                     let at = format!("{client:?}, dropped {given_up:?} after {polls} polls");
