@@ -4,8 +4,9 @@
 //!
 //! A request whose body is `Clone`, such as `Full<Bytes>`, can be sent again as it is. An upload that streams cannot: what
 //! the first model has read is gone. With [`Recorded`](crate::Recorded) its body becomes a [`ReplayBody`], which streams as
-//! before, and keeps what has passed, up to a cap ([`REPLAY_CAP`] unless told otherwise), for the next model. A request that
-//! outgrows the cap is sent once, and [`Served::could_fail_over`](crate::Served::could_fail_over) is false.
+//! before, and keeps what has passed, up to a cap ([`REPLAY_CAP`] unless told otherwise), for the next model. A request whose
+//! body has outgrown the cap is sent to nobody else, and [`Served::could_fail_over`](crate::Served::could_fail_over) is
+//! false. A model that could not even be reached has read nothing, so that after it any upload goes on.
 //!
 //! ```
 //! use tower_failover::{FailoverLayer, HttpResend, Models, Recorded};
@@ -51,6 +52,7 @@ mod error;
 mod replay;
 mod resumed;
 mod tape;
+mod waiting;
 mod watched;
 
 pub use error::ReplayError;

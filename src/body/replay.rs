@@ -3,23 +3,23 @@
 use super::{
     error::{Panicked, ReplayError},
     tape::{Position, Tape},
+    waiting::Waiting,
 };
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
-use smallvec::SmallVec;
 use std::{
     error::Error,
     fmt, mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Waker},
 };
 
-/// How much of an upload is kept to be sent again: 1 MiB. Enough for a long prompt, and as much as Envoy buffers for its
-/// retries unless told otherwise ([`per_connection_buffer_limit_bytes`][envoy]); a thousand uploads at once then hold 1 GiB
-/// at the most. Pictures and sound may want more.
+/// How much of an upload is kept to be sent again: 1 MiB. Enough for a long prompt, and Envoy's own default limit of what it
+/// buffers of a connection, for retries too ([`per_connection_buffer_limit_bytes`][envoy]); a thousand uploads at once then
+/// hold 1 GiB at the most. Pictures and sound may want more.
 ///
-/// [envoy]: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/cluster.proto
+/// [envoy]: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener.proto
 pub const REPLAY_CAP: usize = 1024 * 1024;
 
 /// A request body whose clones all read the same upload, each from its start.
@@ -30,7 +30,7 @@ pub const REPLAY_CAP: usize = 1024 * 1024;
 ///
 /// With the frame that crosses the cap the upload can no longer be sent again: what was kept is freed, that frame and all
 /// that follow go to the reader that got there first, and every other reader gets [`ReplayError::PastCap`]. If the upload
-/// says beforehand that it is longer than the cap, nothing is kept from the start.
+/// says beforehand that it is longer than the cap, nothing is kept of it, and its first frame crosses the cap.
 ///
 /// [`Recorded`](crate::Recorded) makes one of every request's body.
 ///
@@ -64,9 +64,11 @@ struct Shared<B> {
     /// Held for moments only: never while foreign code runs, be it the upload's, a waker's or a drop of either.
     state: Mutex<State<B>>,
     waiting: Arc<Waiting>,
-    /// Wakes all who wait. The upload knows only this one, so that it matters to nobody who of them is dropped.
+    /// The same, as the source knows it.
     waker: Waker,
     cap: usize,
+    /// What is kept of it: nothing of an upload that says beforehand that it is longer.
+    room: usize,
 }
 
 struct State<B> {
@@ -77,7 +79,7 @@ struct State<B> {
     hint: SizeHint,
     /// Whether somebody came while the source was out, who thus is not known to it.
     came_meanwhile: bool,
-    next_id: u64,
+    readers: u64,
 }
 
 enum Source<B> {
@@ -104,22 +106,17 @@ enum Seen {
 }
 
 impl<B: Body> ReplayBody<B> {
-    /// Keeps up to `cap` bytes of data and trailers. With a cap of zero nothing is kept, so that only an empty upload can be
-    /// sent again.
+    /// Keeps up to `cap` bytes of data and trailers. With a cap of zero nothing is kept, so that it can be sent again only
+    /// until something has been read.
     pub fn new(body: B, cap: usize) -> Self {
         let hint = body.size_hint();
         let fits = usize::try_from(hint.lower()).is_ok_and(|lower| lower <= cap);
+        let room = if fits { cap } else { 0 };
         let source = if body.is_end_stream() { Source::Gone } else { Source::Here(Box::pin(body)) };
         let waiting = Arc::<Waiting>::default();
-        let state = State {
-            tape: Tape::default(),
-            record: if fits { Record::Whole } else { Record::Only(0) },
-            source,
-            hint,
-            came_meanwhile: false,
-            next_id: 1,
-        };
-        let shared = Shared { state: Mutex::new(state), waker: Waker::from(waiting.clone()), waiting, cap };
+        let state =
+            State { tape: Tape::default(), record: Record::Whole, source, hint, came_meanwhile: false, readers: 1 };
+        let shared = Shared { state: Mutex::new(state), waker: Waker::from(waiting.clone()), waiting, cap, room };
         Self { shared: Arc::new(shared), id: 0, position: Position::default(), failed: false }
     }
 }
@@ -236,7 +233,7 @@ impl<B: Body> Turn<'_, B> {
         state.came_meanwhile = false;
         let mut given_up = Tape::default();
         if matches!(state.record, Record::Whole) {
-            if state.tape.record(frame, self.shared.cap) {
+            if state.tape.record(frame, self.shared.room) {
                 *position = state.tape.end();
             } else {
                 state.record = Record::Only(self.id);
@@ -247,8 +244,8 @@ impl<B: Body> Turn<'_, B> {
             if at_end { (Source::Gone, source) } else { (source.map_or(Source::Gone, Source::Here), None) };
         state.source = rest;
         drop(state);
-        drop((given_up, ended));
         self.shared.waiting.wake_all_but(Some(self.id));
+        drop((given_up, ended));
     }
 }
 
@@ -256,8 +253,8 @@ impl<B> Turn<'_, B> {
     fn end(mut self) {
         let ended = self.source.take();
         self.shared.state().source = Source::Gone;
-        drop(ended);
         self.shared.waiting.wake_all_but(Some(self.id));
+        drop(ended);
     }
 
     fn fail(&mut self, error: ReplayError) {
@@ -267,8 +264,8 @@ impl<B> Turn<'_, B> {
         state.record = Record::Failed(error);
         let given_up = mem::take(&mut state.tape);
         drop(state);
-        drop((given_up, failed));
         self.shared.waiting.wake_all_but(Some(self.id));
+        drop((given_up, failed));
     }
 }
 
@@ -277,58 +274,6 @@ impl<B> Drop for Turn<'_, B> {
         if self.source.is_some() {
             self.fail(ReplayError::Upload(Arc::new(Panicked)));
         }
-    }
-}
-
-/// Who waits for the source.
-#[derive(Default)]
-struct Waiting(Mutex<SmallVec<[(u64, Waker); 2]>>);
-
-impl Waiting {
-    fn wakers(&self) -> MutexGuard<'_, SmallVec<[(u64, Waker); 2]>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, id: u64, waker: Waker) {
-        let mut wakers = self.wakers();
-        let before = match wakers.iter_mut().find(|(waits, _)| *waits == id) {
-            Some((_, before)) => Some(mem::replace(before, waker)),
-            None => {
-                wakers.push((id, waker));
-                None
-            }
-        };
-        drop(wakers);
-        drop(before);
-    }
-
-    fn remove(&self, id: u64) {
-        let mut wakers = self.wakers();
-        let found = wakers.iter().position(|(waits, _)| *waits == id);
-        let removed = found.map(|index| wakers.swap_remove(index));
-        drop(wakers);
-        drop(removed);
-    }
-
-    fn wake_all_but(&self, id: Option<u64>) {
-        let mut wakers = self.wakers();
-        let (stay, wake) = mem::take(&mut *wakers).into_iter().partition(|(waits, _)| Some(*waits) == id);
-        *wakers = stay;
-        drop(wakers);
-        let wake: SmallVec<[(u64, Waker); 2]> = wake;
-        for (_, waker) in wake {
-            waker.wake();
-        }
-    }
-}
-
-impl Wake for Waiting {
-    fn wake(self: Arc<Self>) {
-        self.wake_all_but(None);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.wake_all_but(None);
     }
 }
 
@@ -400,8 +345,8 @@ where
 impl<B> Clone for ReplayBody<B> {
     fn clone(&self) -> Self {
         let mut state = self.shared.state();
-        let id = state.next_id;
-        state.next_id += 1;
+        let id = state.readers;
+        state.readers += 1;
         drop(state);
         Self { shared: self.shared.clone(), id, position: Position::default(), failed: false }
     }

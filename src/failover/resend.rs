@@ -99,7 +99,8 @@ impl Recorded {
         Self::up_to(REPLAY_CAP)
     }
 
-    /// Keeps up to so many bytes of each request. Zero keeps none, so that a request with a body is sent once.
+    /// Keeps up to so many bytes of each request. Zero keeps none, so that a request is sent to nobody else once anything of
+    /// its body has been read.
     pub const fn up_to(bytes: usize) -> Self {
         Self { cap: bytes }
     }

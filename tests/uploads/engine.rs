@@ -12,8 +12,8 @@ use std::{
 };
 use tower::{Layer, ServiceExt, service_fn};
 use tower_failover::{
-    Charge, Error, Executed, FailoverLayer, Fate, HttpResend, Model, Models, Plan, Provider, Recorded, ReplayBody,
-    ReplayError, Resend, Served, Tried,
+    Charge, Error, Executed, FailoverLayer, Fate, HttpResend, Model, Models, Plan, Provider, Recorded, RecordedRequest,
+    ReplayBody, ReplayError, Resend, Served, Tried,
 };
 
 type Upload = Request<ReplayBody<Source>>;
@@ -164,31 +164,40 @@ async fn a_success_says_as_well_that_it_could_not_have_failed_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_says_that_it_is_too_long_is_sent_once_from_the_start() {
-    let (sent, outcome) =
-        ask(&models(), [Does { frames: 0, status: Some(503) }, FINE], upload(vec![data(CAP + 1)], true)).await;
-    assert_eq!((served(&outcome).attempts(), served(&outcome).could_fail_over()), (1, false));
-    assert_eq!(sent.lock().unwrap().len(), 1);
+async fn one_of_which_nothing_was_read_goes_on_however_long_it_is() {
+    for says in [false, true] {
+        let upload = upload(vec![data(CAP + 1)], says);
+        let (sent, outcome) = ask(&models(), [Does { frames: 0, status: Some(503) }, FINE], upload).await;
+        assert_eq!(outcome.as_ref().expect("an answer").status(), StatusCode::OK);
+        assert_eq!((served(&outcome).attempts(), served(&outcome).could_fail_over()), (2, false));
+        assert_eq!(sent.lock().unwrap()[1].1.len(), CAP + 1);
+    }
 }
 
-#[test]
-fn there_is_no_copy_of_one_that_is_not_whole() {
-    fn has_copy<Req>(request: Req) -> bool
+#[tokio::test]
+async fn there_is_no_copy_of_one_that_is_not_whole() {
+    async fn has_copy<Req>(request: Req, read: impl AsyncFn(<Recorded as Resend<Req>>::Request)) -> bool
     where
         Recorded: Resend<Req>,
     {
         let resend = Recorded::up_to(CAP);
         let kept = Resend::<Req>::prepare(&resend, request);
+        read(Resend::<Req>::keep(&resend, &kept).expect("nothing has been read")).await;
         let whole = Resend::<Req>::whole(&resend, &kept);
         assert_eq!(Resend::<Req>::keep(&resend, &kept).is_some(), whole);
         whole
     }
     for (length, whole) in [(CAP, true), (CAP + 1, false)] {
         let request = || upload(vec![data(length)], true);
-        assert_eq!(has_copy(request()), whole);
+        let read = async |kept: Upload| assert!(kept.into_body().frame().await.is_some());
+        assert_eq!(has_copy(request(), read).await, whole);
         let mut reqwests = reqwest::Request::new(http::Method::POST, "http://models/".parse().expect("a URL"));
         *reqwests.body_mut() = Some(reqwest::Body::wrap(request().into_body()));
-        assert_eq!(has_copy(reqwests), whole);
+        let read = async |kept: RecordedRequest| {
+            let body = kept.into_request().body_mut().take();
+            assert!(body.expect("a body").frame().await.is_some());
+        };
+        assert_eq!(has_copy(reqwests, read).await, whole);
     }
 }
 

@@ -69,11 +69,21 @@ fn weight(items: &[Item]) -> usize {
 impl World {
     fn new(items: Vec<Item>, says: bool, cap: usize) -> Self {
         let (tap, source) = Tap::new(items.clone(), says);
-        let fate = if says && bytes(&items).len() > cap { Fate::Only(0) } else { Fate::Whole };
         let reader = Reader::new(ReplayBody::new(source, cap));
         let ended = says && items.is_empty();
-        let mut world =
-            Self { items, says, cap, tap, out: 0, closed: false, taken: 0, ended, fate, readers: vec![], begun: 0 };
+        let mut world = Self {
+            items,
+            says,
+            cap,
+            tap,
+            out: 0,
+            closed: false,
+            taken: 0,
+            ended,
+            fate: Fate::Whole,
+            readers: vec![],
+            begun: 0,
+        };
         world.begins(reader);
         world
     }
@@ -175,7 +185,8 @@ impl World {
                 had.trailers += 1;
             }
         }
-        if self.fate == Fate::Whole && weight(&self.items[..self.taken]) > self.cap {
+        let room = if self.says && bytes(&self.items).len() > self.cap { 0 } else { self.cap };
+        if self.fate == Fate::Whole && weight(&self.items[..self.taken]) > room {
             self.fate = Fate::Only(had.number);
         }
         self.ended = self.says && self.taken == self.items.len();

@@ -89,6 +89,23 @@ async fn past_the_cap_it_is_sent_once() {
 }
 
 #[tokio::test]
+async fn one_that_could_not_be_sent_at_all_goes_on_however_long_it_is() {
+    for client in ALL {
+        // Bound, so that nobody else gets the port, but not listening.
+        let refuses = tokio::net::TcpSocket::new_v4().expect("a socket");
+        refuses.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let b = Server::start(FINE).await;
+        let models = models(&format!("http://{}", refuses.local_addr().expect("bound")), &b.url());
+        let (frames, body) = upload();
+        (0..5).for_each(|number| send_chunk(&frames, number));
+        drop(frames);
+        let got = client.send(&models, Recorded::up_to(0), body).await;
+        assert_eq!((got.status.ok(), got.served.attempts()), (Some(200), 2), "{client:?}");
+        assert!(b.received()[0].body == whole());
+    }
+}
+
+#[tokio::test]
 async fn law_16_an_upload_that_fails_blames_nobody() {
     // Kinds that would mean something else if they were the client's own.
     let kinds = [io::ErrorKind::ConnectionRefused, io::ErrorKind::TimedOut];
