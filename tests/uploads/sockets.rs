@@ -8,9 +8,12 @@ use crate::{
 };
 use bytes::Bytes;
 use http_body::Frame;
+use hyper_util::{client::legacy::Client as HyperClient, rt::TokioExecutor};
 use std::io;
 use tower::{Layer, ServiceExt};
-use tower_failover::{Charge, Executed, FailoverLayer, Model, Recorded, ReplayError, Served};
+use tower_failover::{
+    Charge, Executed, FailoverLayer, HttpResend, Model, Recorded, ReplayBody, ReplayError, SendOnce, Served,
+};
 
 const FINE: Does = Does::Answer("200 OK");
 const CHUNK: usize = 10_000;
@@ -129,6 +132,31 @@ async fn law_16_an_upload_that_fails_blames_nobody() {
         assert_eq!(failures(&models), [0; 4]);
         assert!(b.received().is_empty());
     }
+}
+
+/// Nothing is kept here, so that the client's error is all there is to see it by.
+#[tokio::test]
+async fn law_16_the_clients_own_error_tells_of_it_too() {
+    let failing = || {
+        let (frames, body) = upload();
+        send_chunk(&frames, 0);
+        send(&frames, Err(io::ErrorKind::TimedOut.into()));
+        ReplayBody::new(body, CHUNK)
+    };
+    let a = Server::start(FINE).await;
+    let models = models(&a.url(), &a.url());
+
+    let http = HyperClient::builder(TokioExecutor::new()).build_http();
+    let layer = FailoverLayer::http(models.clone()).resend(HttpResend(SendOnce)).build().expect("a layer");
+    let request = http::Request::post("/images").body(failing()).expect("a request");
+    let error = layer.layer(http).oneshot(request).await.expect_err("failed");
+    assert_eq!(tried(error.served().expect("Served"), "a").charge, Charge::Nobody);
+
+    let layer = FailoverLayer::reqwest(models.clone()).build().expect("a layer");
+    let request = plain().post("http://models/images").body(reqwest::Body::wrap(failing())).build().expect("a request");
+    let error = layer.layer(plain()).oneshot(request).await.expect_err("failed");
+    assert_eq!(tried(error.served().expect("Served"), "a").charge, Charge::Nobody);
+    assert_eq!(failures(&models), [0; 4]);
 }
 
 #[tokio::test]
