@@ -151,7 +151,7 @@ async fn law_20_a_body_that_stalls_is_an_error_and_a_failure() {
     frames.unbounded_send(data("a pic")).expect("read");
     assert!(body.frame().await.expect("a frame").is_ok());
     let begun = tokio::time::Instant::now();
-    let error = body.frame().await.expect("a frame").expect_err("stalled");
+    let error = timeout(2 * IDLE_GAP, body.frame()).await.expect("in time").expect("a frame").expect_err("stalled");
     assert!(matches!(error, BodyError::Stalled(gap) if gap == IDLE_GAP), "{error}");
     assert_eq!(begun.elapsed(), IDLE_GAP);
     assert_eq!(counted(&models), (0, 1));
@@ -276,7 +276,7 @@ async fn the_body_of_anything_but_a_success_stalls_for_its_reader() {
         assert!(body.frame().await.expect("a frame").is_ok());
         advance(10 * IDLE_GAP).await;
         let begun = tokio::time::Instant::now();
-        let error = body.frame().await.expect("a frame").expect_err("stalled");
+        let error = timeout(2 * IDLE_GAP, body.frame()).await.expect("in time").expect("a frame").expect_err("stalled");
         assert!(matches!(error, BodyError::Stalled(IDLE_GAP)), "{error}");
         assert_eq!((begun.elapsed(), breaker(&models).consecutive_failures), (IDLE_GAP, failures));
         assert!(body.is_end_stream() && body.frame().await.is_none(), "it is over");

@@ -20,8 +20,8 @@ use std::{io, time::Duration};
 use tokio::time::timeout;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_failover::{
-    AtEnd, BodyError, FailoverLayer, FailoverMiddleware, HttpFinish, Model, ModelSnapshot, Models, Provider, Served,
-    defaults::HANG_FLOOR,
+    AtEnd, BodyError, FailoverLayer, FailoverMiddleware, HttpFinish, Model, ModelSnapshot, Models, Provider,
+    ReadAheadLayer, Served, TowerMiddleware, defaults::HANG_FLOOR,
 };
 
 /// Between two frames of a model that is well.
@@ -204,18 +204,27 @@ async fn ask(client: Client, models: &Models) -> Reply {
     client.over(models, finish(), SOON)().await.expect("a head")
 }
 
-/// What a caller of reqwest gets, and one of a stack of reqwest-middleware.
-async fn reqwests(upstream: &Upstream, gap: Duration) -> [(Models, Response); 2] {
+/// What a caller of reqwest gets, and one of a stack of reqwest-middleware, each without and with reading ahead.
+async fn reqwests(upstream: &Upstream, gap: Duration) -> [(Models, Response); 4] {
     let url = "http://models/images?n=1";
     let layer = |models: &Models| {
         let finish = HttpFinish::new().watched().idle_gap(gap).expect("a gap");
         FailoverLayer::reqwest_json(models.clone()).finish(finish).build().expect("a layer")
     };
-    let [one, two] = [only(&upstream.url()), only(&upstream.url())];
-    let request = plain().post(url).body(BODY).build().expect("a request");
-    let response = layer(&one).layer(plain()).oneshot(request).await.expect("a head");
-    let stack = ClientBuilder::new(plain()).with(FailoverMiddleware::new(layer(&two))).build();
-    [(one, response), (two, stack.post(url).body(BODY).send().await.expect("a head"))]
+    let ahead = ReadAheadLayer::new().first_byte();
+    let request = || plain().post(url).body(BODY).build().expect("a request");
+    let [one, two, three, four] = [(); 4].map(|()| only(&upstream.url()));
+    let stack = ClientBuilder::new(plain()).with(FailoverMiddleware::new(layer(&three))).build();
+    let stack_ahead = ClientBuilder::new(plain()).with(FailoverMiddleware::new(layer(&four)));
+    let stack_ahead = stack_ahead.with(TowerMiddleware::new(ahead.clone())).build();
+    let responses = [
+        layer(&one).layer(plain()).oneshot(request()).await.expect("a head"),
+        layer(&two).layer(ahead.layer(plain())).oneshot(request()).await.expect("a head"),
+        stack.execute(request()).await.expect("a head"),
+        stack_ahead.execute(request()).await.expect("a head"),
+    ];
+    let mut models = [one, two, three, four].into_iter();
+    responses.map(|response| (models.next().expect("one for each"), response))
 }
 
 fn model(models: &Models) -> ModelSnapshot {
