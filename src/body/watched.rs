@@ -7,7 +7,7 @@ use std::{
     fmt, io,
     pin::Pin,
     sync::LazyLock,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -23,11 +23,33 @@ pub struct Watched<B> {
     /// `None` once the call is settled.
     call: Option<Committed>,
     idle_gap: Duration,
-    /// Whether a poll has been waiting for the next frame.
-    waiting: bool,
-    /// Made at the first wait, and set anew for each. Boxed, so that the body stays `Unpin` if the one inside is.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Until when a poll waits for the next frame, if it does.
+    waits_until: Option<Instant>,
+    timer: Option<Timer>,
     stalled: bool,
+}
+
+/// Made at the first wait. It may still be set to the end of an earlier wait, and is set anew only when that has come:
+/// hardly a wait is so long.
+struct Timer {
+    set_to: Instant,
+    /// Boxed, so that the body stays `Unpin` if the one inside is.
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Timer {
+    /// Ready when the time has come; makes the timer if there is none.
+    fn poll(this: &mut Option<Self>, ends: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = this.get_or_insert_with(|| Self { set_to: ends, sleep: Box::pin(sleep_until(ends)) });
+        loop {
+            ready!(timer.sleep.as_mut().poll(cx));
+            if timer.set_to >= ends {
+                return Poll::Ready(());
+            }
+            timer.set_to = ends;
+            timer.sleep.as_mut().reset(ends);
+        }
+    }
 }
 
 /// Why a watched body broke off. `E` is the body's own error.
@@ -67,7 +89,7 @@ impl<B: Body> Watched<B> {
         if inner.is_end_stream() {
             end(&mut call);
         }
-        Self { inner, call, idle_gap, waiting: false, timer: None, stalled: false }
+        Self { inner, call, idle_gap, waits_until: None, timer: None, stalled: false }
     }
 
     /// The body inside.
@@ -97,20 +119,13 @@ impl<B: Body> Body for Watched<B> {
         };
         match polled {
             Poll::Pending => {
-                if !std::mem::replace(this.waiting, true) {
+                let ends = *this.waits_until.get_or_insert_with(|| {
                     if let Some(call) = this.call {
                         call.waits();
                     }
-                    let ends = Instant::now().checked_add(*this.idle_gap).unwrap_or_else(Registry::far_future);
-                    match this.timer {
-                        Some(timer) => timer.as_mut().reset(ends),
-                        None => *this.timer = Some(Box::pin(sleep_until(ends))),
-                    }
-                }
-                let elapsed = this.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
-                if !elapsed {
-                    return Poll::Pending;
-                }
+                    Instant::now().checked_add(*this.idle_gap).unwrap_or_else(Registry::far_future)
+                });
+                ready!(Timer::poll(this.timer, ends, cx));
                 *this.stalled = true;
                 if let Some(call) = this.call.take() {
                     call.failed();
@@ -118,7 +133,7 @@ impl<B: Body> Body for Watched<B> {
                 Poll::Ready(Some(Err(BodyError::Stalled(*this.idle_gap))))
             }
             Poll::Ready(Some(Ok(frame))) => {
-                *this.waiting = false;
+                *this.waits_until = None;
                 if let Some(call) = this.call {
                     call.arrived();
                 }
