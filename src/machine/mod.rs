@@ -9,8 +9,11 @@ pub(crate) mod budget;
 pub(crate) mod config;
 pub(crate) mod cooldown;
 pub(crate) mod ewma;
+pub(crate) mod pending;
 pub(crate) mod plan;
+pub(crate) mod quantile;
 pub(crate) mod rng;
+pub(crate) mod score;
 pub(crate) mod stripe;
 pub(crate) mod window;
 

@@ -1,0 +1,374 @@
+//! The health score of one model: how likely its next call is to succeed, by what came of the last ones.
+//!
+//! `q = (S + m·p₀) / (N + m)`, the mean of a Beta distribution whose prior is worth [`PRIOR_WEIGHT`] calls of which
+//! [`PRIOR_SUCCESS`] succeed. Successes `S` and outcomes `N` fade with time, and `N` is held down, so that the last
+//! hundred calls of a busy model count as much as the last minute of a quiet one.
+//!
+//! All of it is one word, so that a read is one load and cannot see half of a change. A success of a model that has
+//! nothing but successes changes nothing, and writes nothing: threads that call a healthy model do not fight over it.
+
+use super::{Nanos, nanos};
+use crate::sync::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// In this time an outcome fades to 1/e of its weight: 60 s.
+pub const SCORE_FADES: Duration = Duration::from_secs(60);
+/// What is expected of a model that nothing is known of: 95 % of its calls succeed.
+pub const PRIOR_SUCCESS: f64 = 0.95;
+/// As many calls that expectation is worth: 5.
+pub const PRIOR_WEIGHT: f64 = 5.0;
+/// At most so many outcomes count: 100.
+pub const MOST_OUTCOMES: u32 = 100;
+/// So many outcomes are left of what was before, once a breaker has closed: 5.
+pub const OUTCOMES_AFTER_CLOSING: u32 = 5;
+/// With fewer outcomes than this a model is not called degraded: 5.
+pub const LEAST_OUTCOMES: u32 = 5;
+/// Below this score a model becomes degraded: 0.70.
+pub const DEGRADED_BELOW: f64 = 0.70;
+/// From this score on it may become healthy again: 0.85.
+pub const HEALTHY_FROM: f64 = 0.85;
+/// For so long it has to hold that score: 10 s.
+pub const HEALTHY_FOR: Duration = Duration::from_secs(10);
+
+/// One outcome, in fixed point.
+const ONE: u64 = 1 << 12;
+const CAP: u64 = MOST_OUTCOMES as u64 * ONE;
+/// Wide enough for the cap and the outcome that exceeds it.
+const COUNT_BITS: u32 = 19;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+const TICK_BITS: u32 = 64 - 2 * COUNT_BITS;
+const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
+/// A tick is 2²⁶ ns, 67 ms: nothing fades within it. They come round after 52 days.
+const TICK: u32 = 26;
+/// So many ticks back, over a minute, are a thread that was slow to get here; more are a long time ahead.
+const LATE: u64 = 1 << 10;
+
+/// How well a model does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Tier {
+    /// It answers.
+    Healthy,
+    /// Too many of its calls fail: asked after the healthy ones.
+    Degraded,
+    /// Calls hang that should have been answered long ago: asked last.
+    Suspect,
+}
+
+#[derive(Debug)]
+pub(crate) struct Score {
+    /// See [`Counts`].
+    counts: AtomicU64,
+    /// 0 while healthy; else degraded: 1, or since when the score has been good again, plus 2.
+    degraded: AtomicU64,
+}
+
+/// Successes and outcomes as of a tick, in fixed point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Counts {
+    tick: u64,
+    outcomes: u64,
+    successes: u64,
+}
+
+impl Counts {
+    fn unpack(word: u64) -> Self {
+        Self {
+            tick: word >> (2 * COUNT_BITS),
+            outcomes: (word >> COUNT_BITS) & COUNT_MASK,
+            successes: word & COUNT_MASK,
+        }
+    }
+
+    fn pack(self) -> u64 {
+        (self.tick << (2 * COUNT_BITS)) | (self.outcomes << COUNT_BITS) | self.successes
+    }
+
+    /// What is left of them at a later tick. A little earlier one changes nothing.
+    fn faded(self, tick: u64) -> Self {
+        let passed = tick.wrapping_sub(self.tick) & TICK_MASK;
+        if passed == 0 || passed > TICK_MASK - LATE {
+            return self;
+        }
+        let factor = (-((passed << TICK) as f64) / nanos(SCORE_FADES) as f64).exp();
+        self.scaled(factor, tick)
+    }
+
+    /// Rounding keeps successes at or below outcomes, as it is the same for both.
+    fn scaled(self, factor: f64, tick: u64) -> Self {
+        let scale = |count: u64| (count as f64 * factor).round() as u64;
+        Self { tick, outcomes: scale(self.outcomes), successes: scale(self.successes) }
+    }
+
+    fn held_below(self, most: u64) -> Self {
+        if self.outcomes <= most {
+            return self;
+        }
+        Self { outcomes: most, ..self.scaled(most as f64 / self.outcomes as f64, self.tick) }
+    }
+
+    fn with(self, success: bool) -> Self {
+        let successes = self.successes + if success { ONE } else { 0 };
+        Self { outcomes: self.outcomes + ONE, successes, ..self }.held_below(CAP)
+    }
+
+    fn score(self) -> f64 {
+        let weigh = |count: u64| count as f64 / ONE as f64;
+        (weigh(self.successes) + PRIOR_WEIGHT * PRIOR_SUCCESS) / (weigh(self.outcomes) + PRIOR_WEIGHT)
+    }
+
+    fn are_enough(self) -> bool {
+        self.outcomes >= u64::from(LEAST_OUTCOMES) * ONE
+    }
+}
+
+fn tick(now: Nanos) -> u64 {
+    (now >> TICK) & TICK_MASK
+}
+
+impl Score {
+    pub(crate) fn new() -> Self {
+        Self { counts: AtomicU64::new(0), degraded: AtomicU64::new(0) }
+    }
+
+    /// Counts an outcome. Says the tier if that has changed by it.
+    pub(crate) fn record(&self, success: bool, now: Nanos) -> Option<Tier> {
+        let word = self.counts.load(Ordering::Relaxed);
+        let counts = Counts::unpack(word);
+        let nothing_new = success && counts.tick == tick(now) && counts.outcomes == CAP && counts.successes == CAP;
+        if !nothing_new {
+            self.change(|counts| counts.faded(tick(now)).with(success));
+        }
+        if !success && self.degraded.load(Ordering::Relaxed) == 0 {
+            let counts = self.counts(now);
+            let degrades = counts.are_enough() && counts.score() < DEGRADED_BELOW;
+            return (degrades && self.turn(0, 1)).then_some(Tier::Degraded);
+        }
+        self.tier(now).1
+    }
+
+    /// A breaker has closed: what was before counts for little.
+    pub(crate) fn closed(&self, now: Nanos) {
+        self.change(|counts| counts.faded(tick(now)).held_below(u64::from(OUTCOMES_AFTER_CLOSING) * ONE));
+    }
+
+    /// Back to knowing nothing.
+    pub(crate) fn reset(&self) {
+        self.counts.store(0, Ordering::Relaxed);
+        self.degraded.store(0, Ordering::Relaxed);
+    }
+
+    /// In [0, 1].
+    pub(crate) fn score(&self, now: Nanos) -> f64 {
+        self.counts(now).score()
+    }
+
+    /// Outcomes that count still.
+    pub(crate) fn outcomes(&self, now: Nanos) -> f64 {
+        self.counts(now).outcomes as f64 / ONE as f64
+    }
+
+    /// Healthy or degraded; and the same once more if it has changed by the time that has passed.
+    pub(crate) fn tier(&self, now: Nanos) -> (Tier, Option<Tier>) {
+        let degraded = self.degraded.load(Ordering::Relaxed);
+        if degraded == 0 {
+            return (Tier::Healthy, None);
+        }
+        let good = self.score(now) >= HEALTHY_FROM;
+        match degraded.checked_sub(2) {
+            None if good => {
+                self.turn(1, now.saturating_add(2));
+            }
+            Some(_) if !good => {
+                self.turn(degraded, 1);
+            }
+            Some(since) if now.saturating_sub(since) >= nanos(HEALTHY_FOR) => {
+                if self.turn(degraded, 0) {
+                    return (Tier::Healthy, Some(Tier::Healthy));
+                }
+            }
+            _ => {}
+        }
+        (Tier::Degraded, None)
+    }
+
+    fn turn(&self, from: u64, to: u64) -> bool {
+        self.degraded.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn counts(&self, now: Nanos) -> Counts {
+        Counts::unpack(self.counts.load(Ordering::Relaxed)).faded(tick(now))
+    }
+
+    fn change(&self, change: impl Fn(Counts) -> Counts) {
+        let mut word = self.counts.load(Ordering::Relaxed);
+        loop {
+            let changed = change(Counts::unpack(word)).pack();
+            match self.counts.compare_exchange_weak(word, changed, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(found) => word = found,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(tower_failover_loom))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Nanos = 1_000_000_000;
+
+    /// The same by the book, with every outcome kept in floating point.
+    #[derive(Default)]
+    struct Model {
+        at: Nanos,
+        outcomes: f64,
+        successes: f64,
+    }
+
+    impl Model {
+        fn fade(&mut self, now: Nanos) {
+            let factor = (-((now - self.at) as f64) / 60e9).exp();
+            (self.outcomes, self.successes, self.at) = (self.outcomes * factor, self.successes * factor, now);
+        }
+
+        fn hold(&mut self, most: f64) {
+            if self.outcomes > most {
+                (self.outcomes, self.successes) = (most, self.successes * most / self.outcomes);
+            }
+        }
+
+        fn record(&mut self, success: bool, now: Nanos) {
+            self.fade(now);
+            self.outcomes += 1.0;
+            self.successes += f64::from(u8::from(success));
+            self.hold(100.0);
+        }
+
+        fn score(&mut self, now: Nanos) -> f64 {
+            self.fade(now);
+            (self.successes + 5.0 * 0.95) / (self.outcomes + 5.0)
+        }
+    }
+
+    #[test]
+    fn nothing_known_is_the_prior() {
+        let score = Score::new();
+        assert_eq!(score.score(0), 0.95);
+        assert_eq!(score.tier(u64::MAX), (Tier::Healthy, None));
+    }
+
+    #[test]
+    fn five_outcomes_are_needed_to_be_degraded() {
+        let score = Score::new();
+        for failures in 1..=4 {
+            assert_eq!(score.record(false, failures), None, "{failures}");
+        }
+        assert!(score.score(4) < DEGRADED_BELOW);
+        assert_eq!(score.record(false, 5), Some(Tier::Degraded));
+        assert_eq!(score.record(false, 6), None, "said once");
+    }
+
+    #[test]
+    fn healthy_again_after_a_good_score_for_ten_seconds() {
+        let score = Score::new();
+        (0..10).for_each(|_| assert!(score.record(false, 0).is_none_or(|tier| tier == Tier::Degraded)));
+        let mut now = 0;
+        while score.score(now) < HEALTHY_FROM {
+            now += SECOND / 10;
+            assert_eq!(score.record(true, now), None);
+        }
+        assert_eq!(score.tier(now + 10 * SECOND - 1), (Tier::Degraded, None));
+        assert_eq!(score.tier(now + 10 * SECOND), (Tier::Healthy, Some(Tier::Healthy)));
+        assert_eq!(score.tier(now + 10 * SECOND), (Tier::Healthy, None));
+    }
+
+    #[test]
+    fn a_relapse_begins_the_ten_seconds_anew() {
+        let score = Score::new();
+        (0..10).for_each(|_| drop(score.record(false, 0)));
+        (0..90).for_each(|_| drop(score.record(true, SECOND)));
+        assert!(score.score(SECOND) >= HEALTHY_FROM);
+        (0..20).for_each(|_| drop(score.record(false, 9 * SECOND)));
+        assert!(score.score(9 * SECOND) < HEALTHY_FROM);
+        (0..80).for_each(|_| drop(score.record(true, 10 * SECOND)));
+        assert_eq!(score.tier(12 * SECOND).0, Tier::Degraded, "eleven seconds after it was good first");
+        assert_eq!(score.tier(20 * SECOND), (Tier::Healthy, Some(Tier::Healthy)));
+    }
+
+    #[test]
+    fn what_is_long_ago_is_forgotten() {
+        let score = Score::new();
+        (0..100).for_each(|_| drop(score.record(false, 0)));
+        assert!(score.score(0) < 0.05);
+        let mut now = 0;
+        while score.tier(now).0 == Tier::Degraded {
+            now += SECOND;
+        }
+        // (0 + 4.75) / (100 e^(-t/60) + 5) is 0.85 after 308 s, and then for ten.
+        assert!((318..321).contains(&(now / SECOND)), "{} s", now / SECOND);
+        for days in [1, 20, 30, 51, 300, 100_000] {
+            assert!((score.score(days * 86_400 * SECOND) - 0.95).abs() < 1e-3, "{days}");
+        }
+    }
+
+    #[test]
+    fn closing_leaves_five_outcomes_in_proportion() {
+        let score = Score::new();
+        (0..80).for_each(|call| drop(score.record(call % 4 != 0, 0)));
+        score.closed(0);
+        assert!((score.outcomes(0) - 5.0).abs() < 0.01);
+        assert!((score.score(0) - (3.75 + 4.75) / 10.0).abs() < 0.01);
+        score.closed(0);
+        assert!((score.outcomes(0) - 5.0).abs() < 0.01, "and no less");
+    }
+
+    #[test]
+    fn a_busy_model_counts_its_last_hundred() {
+        let score = Score::new();
+        (0..1_000_000).for_each(|call| drop(score.record(true, call)));
+        assert!((score.outcomes(1_000_000) - 100.0).abs() < 0.01);
+        let failures = (1..).take_while(|_| {
+            score.record(false, 1_000_000);
+            score.score(1_000_000) >= DEGRADED_BELOW
+        });
+        assert!((20..40).contains(&failures.count()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn it_follows_the_formula(calls in prop::collection::vec((any::<bool>(), 0_u64..20 * SECOND), 1..400)) {
+            let (score, mut model, mut now) = (Score::new(), Model::default(), 0);
+            for (success, pause) in calls {
+                now += pause;
+                score.record(success, now);
+                model.record(success, now);
+                let (fast, slow) = (score.score(now), model.score(now));
+                prop_assert!((fast - slow).abs() < 0.01, "{fast} against {slow}");
+            }
+        }
+
+        #[test]
+        fn it_is_finite_and_in_its_range_whatever_comes(
+            calls in prop::collection::vec((0..5_u8, any::<u64>()), 0..200),
+        ) {
+            let score = Score::new();
+            for (what, now) in calls {
+                match what {
+                    0 => score.closed(now),
+                    1 => score.reset(),
+                    2 => drop(score.tier(now)),
+                    success => drop(score.record(success == 3, now)),
+                }
+                let q = score.score(now);
+                prop_assert!((0.0..=1.0).contains(&q), "{q}");
+                let outcomes = score.outcomes(now);
+                prop_assert!((0.0..=100.01).contains(&outcomes), "{outcomes}");
+            }
+        }
+    }
+}
