@@ -106,6 +106,7 @@ pub use crate::{
         breaker::{BreakerConfig, Cause, Command, State, Trip},
         budget::Budget,
         config::ConfigError,
+        score::Tier,
     },
     model::{Model, Provider},
     models::{
@@ -143,9 +144,17 @@ pub mod defaults {
                 COOLDOWN_JITTER, FIRST_COOLDOWN, LONGEST_GROWING_COOLDOWN, MAX_COOLDOWN, MIN_COOLDOWN,
                 PROVIDER_LIMIT_WINDOW, UNPAID_COOLDOWN,
             },
+            explore::{EXPLORE_AT_MOST, EXPLORE_EVERY, EXPLORE_WITHIN},
             plan::{LONGEST_RESERVE, RESERVE_SHARE},
+            score::{
+                DEGRADED_BELOW, HEALTHY_FOR, HEALTHY_FROM, LEAST_OUTCOMES, MOST_OUTCOMES, OUTCOMES_AFTER_CLOSING,
+                PRIOR_SUCCESS, PRIOR_WEIGHT, SCORE_FADES,
+            },
         },
-        models::{HANG_FLOOR, HANG_MULTIPLE, LAST_RESORT_EVERY, UNAUTHORIZED_IN_A_ROW},
+        models::{
+            HANG_FLOOR, HANG_MULTIPLE, LAST_RESORT_EVERY, SUSPECT_CALLS, SUSPECT_FLOOR, SUSPECT_MULTIPLE,
+            SUSPECT_SUCCESSES, UNAUTHORIZED_IN_A_ROW,
+        },
     };
 }
 

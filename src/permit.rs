@@ -9,6 +9,7 @@ use crate::{
         Nanos,
         breaker::{Admission, Breaker, Evidence, Outcome, Refusal, Ticket, Wait},
         cooldown::{MAX_COOLDOWN, MIN_COOLDOWN},
+        pending::Place,
     },
     models::{LiveModel, LiveProvider, Registry},
 };
@@ -26,6 +27,8 @@ pub(crate) struct Permit {
     model: Ticket,
     provider: Ticket,
     started: Nanos,
+    /// Among the calls under way.
+    place: Option<Place>,
     /// Whether the service inside has been called.
     begun: bool,
     /// Whether the upstream has been asked and has not answered: only then can it hang.
@@ -114,6 +117,7 @@ impl Permit {
             model,
             provider: provider.map_err(Refused::Provider)?,
             started: now,
+            place: None,
             begun: false,
             waiting: false,
             entered: false,
@@ -127,6 +131,7 @@ impl Permit {
     pub(crate) fn call<T>(&mut self, f: impl FnOnce() -> T) -> T {
         self.begun = true;
         self.live().flow.start();
+        self.place = self.live().pending.begin(self.started);
         self.enter(f)
     }
 
@@ -173,7 +178,7 @@ impl Permit {
         let counts = self.live().breaker.is_live(self.model);
         if answered && counts {
             let success = verdict.charge == Charge::Success;
-            self.live().pace.answered(self.started, success.then(|| now.saturating_sub(self.started)));
+            self.live().answered(self.started, success, now);
         }
         let provider_counts = self.live_provider().breaker.is_live(self.provider);
         let provider = if provider_counts { self.provider_outcome(verdict, answered) } else { Outcome::Neutral };
@@ -230,9 +235,10 @@ impl Permit {
     #[cfg(feature = "http")]
     pub(crate) fn commit(mut self, verdict: &Verdict, now: Nanos) -> Committed {
         self.settled = true;
+        self.leave();
         let live = self.live();
         if live.breaker.is_live(self.model) {
-            live.pace.answered(self.started, Some(now.saturating_sub(self.started)));
+            live.answered(self.started, true, now);
         }
         let breaker = &self.live_provider().breaker;
         let of_provider = if breaker.is_live(self.provider) {
@@ -240,14 +246,15 @@ impl Permit {
         } else {
             None
         };
-        let (model, of_model) = match self.model {
-            ordinary @ Ticket::Counted { .. } => (ordinary, None),
+        let (model, (of_model, tier)) = match self.model {
+            ordinary @ Ticket::Counted { .. } => (ordinary, (None, None)),
             probe => {
-                let transition = live.breaker.settle(probe, Outcome::Success, None, now);
-                (live.breaker.follow_up(), transition)
+                let changes = live.settle(probe, Outcome::Success, None, now);
+                (live.breaker.follow_up(), changes)
             }
         };
         self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
+        self.registry.tier_changed(self.index, tier);
         Committed {
             registry: self.registry.clone(),
             index: self.index,
@@ -261,15 +268,24 @@ impl Permit {
         }
     }
 
+    /// It is no longer among the calls under way.
+    fn leave(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.live().pending.end(place);
+        }
+    }
+
     fn close(&mut self, model: Settlement, provider: Settlement, now: Nanos) {
         self.settled = true;
+        self.leave();
         let live = self.live();
         if self.begun {
             live.flow.end();
         }
-        let of_model = live.breaker.settle(self.model, model.0, model.1, now);
+        let (of_model, tier) = live.settle(self.model, model.0, model.1, now);
         let of_provider = self.live_provider().breaker.settle(self.provider, provider.0, provider.1, now);
         self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
+        self.registry.tier_changed(self.index, tier);
     }
 
     fn live(&self) -> &LiveModel {
@@ -356,9 +372,10 @@ impl Committed {
         let now = self.registry.now();
         let live = &self.registry.models[self.index];
         live.flow.end();
-        let of_model = live.breaker.settle(self.model, model, None, now);
+        let (of_model, tier) = live.settle(self.model, model, None, now);
         let of_provider = self.registry.providers[live.provider].breaker.settle(self.provider, provider, None, now);
         self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
+        self.registry.tier_changed(self.index, tier);
     }
 }
 

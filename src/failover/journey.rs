@@ -14,6 +14,7 @@ use crate::{
     machine::{
         Nanos, nanos,
         plan::{self, Cursor, Set},
+        score::Tier,
     },
     models::{LiveModel, Registry},
     permit::Permit,
@@ -106,7 +107,7 @@ impl Journey {
             return None;
         }
         if self.last_resort.is_none() {
-            if let Some(choice) = self.choose_in_order(now) {
+            if let Some(choice) = self.choose_in_order(settings.tiers, now) {
                 return Some(choice);
             }
             if self.attempts > 0 {
@@ -120,12 +121,14 @@ impl Journey {
         self.choose_last_resort(now)
     }
 
-    fn choose_in_order(&mut self, now: Nanos) -> Option<Choice> {
+    fn choose_in_order(&mut self, tiers: bool, now: Nanos) -> Option<Choice> {
         loop {
             let registry = self.served.registry();
             let (candidates, in_trouble) = (&self.candidates, &self.in_trouble);
             let in_trouble = |position| in_trouble.contains(registry.models[candidates.get(position)].provider);
-            let model = self.candidates.get(self.cursor.next(self.within, in_trouble)?);
+            let tier =
+                |position| if tiers { registry.tier_for_one(candidates.get(position), now) } else { Tier::Healthy };
+            let model = self.candidates.get(self.cursor.next(self.within, tier, in_trouble)?);
             if let Err(refused) = Permit::peek(registry, model, now) {
                 self.skip(model, Skip::refused(refused, now), now);
             } else if self.costs_too_much(model, 0.0) {

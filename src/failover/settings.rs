@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) max_attempts: u32,
     pub(crate) replay: Replay,
     pub(crate) all_failed: AllFailed,
+    /// Whether degraded and suspect models come after the others.
+    pub(crate) tiers: bool,
 }
 
 /// One attempt, to the response's head: 120 s.
@@ -63,6 +65,7 @@ impl Default for Settings {
             max_attempts: MAX_ATTEMPTS,
             replay: Replay::default(),
             all_failed: AllFailed::default(),
+            tiers: true,
         }
     }
 }

@@ -83,6 +83,12 @@ impl Pace {
     pub(crate) fn answered_since(&self, started: Nanos) -> bool {
         self.stripes.iter().any(|stripe| stripe.0.answered.load(Ordering::Relaxed) > started.saturating_add(1))
     }
+
+    /// The latest beginning of a call that was answered; 0 before the first.
+    pub(crate) fn latest_answered(&self) -> Nanos {
+        let answered = self.stripes.iter().map(|stripe| stripe.0.answered.load(Ordering::Relaxed));
+        answered.max().unwrap_or(0).saturating_sub(1)
+    }
 }
 
 fn average(cell: &AtomicU64, took: Nanos) {

@@ -9,6 +9,7 @@ pub(crate) mod budget;
 pub(crate) mod config;
 pub(crate) mod cooldown;
 pub(crate) mod ewma;
+pub(crate) mod explore;
 pub(crate) mod pending;
 pub(crate) mod plan;
 pub(crate) mod quantile;

@@ -1,6 +1,6 @@
 //! In which order one request goes through its candidates, and how long each may take.
 
-use super::{Nanos, nanos};
+use super::{Nanos, nanos, score::Tier};
 use smallvec::SmallVec;
 use std::time::Duration;
 
@@ -39,31 +39,51 @@ impl Set {
     }
 }
 
-/// Walks the candidates in order, each once; those whose provider is in trouble within this request
-/// come after all others.
+/// Walks the candidates in order, each once: tier after tier, and those whose provider is in trouble within this request
+/// after all others.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cursor {
     next: usize,
-    deferred: Set,
+    degraded: Set,
+    suspect: Set,
+    in_trouble: Set,
 }
 
 impl Cursor {
-    pub(crate) fn next(&mut self, candidates: usize, mut in_trouble: impl FnMut(usize) -> bool) -> Option<usize> {
+    /// `tier` is asked once for each, and not for one whose provider is in trouble when it comes.
+    pub(crate) fn next(
+        &mut self,
+        candidates: usize,
+        mut tier: impl FnMut(usize) -> Tier,
+        mut in_trouble: impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
         while self.next < candidates {
             let index = self.next;
             self.next += 1;
             if in_trouble(index) {
-                self.deferred.insert(index);
+                self.in_trouble.insert(index);
+                continue;
+            }
+            match tier(index) {
+                Tier::Healthy => return Some(index),
+                Tier::Degraded => self.degraded.insert(index),
+                Tier::Suspect => self.suspect.insert(index),
+            }
+        }
+        while let Some(index) = self.degraded.pop_first().or_else(|| self.suspect.pop_first()) {
+            if in_trouble(index) {
+                self.in_trouble.insert(index);
             } else {
                 return Some(index);
             }
         }
-        self.deferred.pop_first()
+        self.in_trouble.pop_first()
     }
 
     /// Those that have not come yet, in no particular order.
     pub(crate) fn rest(&self, candidates: usize) -> impl Iterator<Item = usize> {
-        (self.next..candidates).chain(self.deferred.iter())
+        let deferred = [&self.degraded, &self.suspect, &self.in_trouble];
+        (self.next..candidates).chain(deferred.into_iter().flat_map(Set::iter))
     }
 }
 
@@ -102,18 +122,41 @@ mod tests {
         }
 
         #[test]
-        fn every_candidate_comes_once_and_those_in_trouble_last(
-            providers in prop::collection::vec(0_usize..4, 0..150),
+        fn every_candidate_comes_once_tier_after_tier_and_those_in_trouble_last(
+            candidates in prop::collection::vec((0_usize..4, 0..3), 0..150),
             troubled in prop::collection::vec(0_usize..4, 0..4),
         ) {
+            let tier = |i: usize| [Tier::Healthy, Tier::Degraded, Tier::Suspect][candidates[i].1 as usize];
+            let in_trouble = |i: usize| troubled.contains(&candidates[i].0);
             let mut cursor = Cursor::default();
             let mut order = Vec::new();
-            while let Some(index) = cursor.next(providers.len(), |i| troubled.contains(&providers[i])) {
+            while let Some(index) = cursor.next(candidates.len(), tier, in_trouble) {
+                order.push(index);
+                let mut seen = order.clone();
+                seen.extend(cursor.rest(candidates.len()));
+                seen.sort_unstable();
+                prop_assert!(seen.into_iter().eq(0..candidates.len()), "{:?}", order);
+            }
+            let mut expected: Vec<usize> = (0..candidates.len()).collect();
+            expected.sort_by_key(|i| (in_trouble(*i), if in_trouble(*i) { Tier::Healthy } else { tier(*i) }));
+            prop_assert_eq!(order, expected);
+        }
+
+        #[test]
+        fn law_21_a_provider_that_comes_into_trouble_meanwhile_waits_till_the_end(
+            candidates in prop::collection::vec((0_usize..4, 0..3), 1..80),
+        ) {
+            let tier = |i: usize| [Tier::Healthy, Tier::Degraded, Tier::Suspect][candidates[i].1 as usize];
+            // Whoever has come is in trouble from then on.
+            let (mut cursor, mut troubled, mut order) = (Cursor::default(), Vec::new(), Vec::new());
+            while let Some(index) = cursor.next(candidates.len(), tier, |i| troubled.contains(&candidates[i].0)) {
+                let others = cursor.rest(candidates.len()).any(|rest| !troubled.contains(&candidates[rest].0));
+                prop_assert!(!others || !troubled.contains(&candidates[index].0));
+                troubled.push(candidates[index].0);
                 order.push(index);
             }
-            let mut expected: Vec<usize> = (0..providers.len()).collect();
-            expected.sort_by_key(|i| troubled.contains(&providers[*i]));
-            prop_assert_eq!(order, expected);
+            order.sort_unstable();
+            prop_assert!(order.into_iter().eq(0..candidates.len()));
         }
     }
 }

@@ -9,7 +9,7 @@
 
 use super::{Nanos, nanos};
 use crate::sync::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// In this time an outcome fades to 1/e of its weight: 60 s.
 pub const SCORE_FADES: Duration = Duration::from_secs(60);
@@ -53,6 +53,16 @@ pub enum Tier {
     Degraded,
     /// Calls hang that should have been answered long ago: asked last.
     Suspect,
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Suspect => "suspect",
+        })
+    }
 }
 
 #[derive(Debug)]

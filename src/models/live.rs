@@ -3,11 +3,15 @@
 use crate::{
     machine::{
         Nanos,
-        breaker::Breaker,
+        breaker::{Breaker, Outcome, State, Ticket, Transition, Wait},
         budget::Bucket,
         cooldown::Limited,
         ewma::Pace,
+        explore::Turns,
         nanos,
+        pending::Pending,
+        quantile::Quantiles,
+        score::{Score, Tier},
         stripe::{self, Padded},
     },
     model::{Model, Provider},
@@ -26,6 +30,15 @@ pub const HANG_MULTIPLE: u32 = 3;
 /// The least that a call must have waited to have been hanging: 1 s.
 pub const HANG_FLOOR: Duration = Duration::from_secs(1);
 
+/// So many calls that should have been answered long ago make a model suspect: 5.
+pub const SUSPECT_CALLS: usize = 5;
+/// Long ago is this many times what its slowest successes take (the 99th percentile): 3.
+pub const SUSPECT_MULTIPLE: u32 = 3;
+/// At the least that is 1 s.
+pub const SUSPECT_FLOOR: Duration = Duration::from_secs(1);
+/// After so many successes it is known how long they take: 20.
+pub const SUSPECT_SUCCESSES: u64 = 20;
+
 #[derive(Debug)]
 pub(crate) struct LiveModel {
     pub(crate) model: Model,
@@ -33,6 +46,12 @@ pub(crate) struct LiveModel {
     pub(crate) breaker: Breaker,
     pub(crate) pace: Pace,
     pub(crate) flow: Flow,
+    pub(crate) score: Score,
+    pub(crate) pending: Pending,
+    quantiles: Quantiles,
+    /// What the slowest successes took when that was last known; 0 before.
+    slowest: AtomicU64,
+    turns: Turns,
     /// When it was last asked as a last resort, plus one; 0 for never.
     pub(crate) last_resort: AtomicU64,
 }
@@ -45,8 +64,78 @@ impl LiveModel {
             provider,
             pace: Pace::new(stripes),
             flow: Flow::new(stripes),
+            score: Score::new(),
+            pending: Pending::new(stripes),
+            quantiles: Quantiles::new(stripes),
+            slowest: AtomicU64::new(0),
+            turns: Turns::new(),
             last_resort: AtomicU64::new(0),
             model,
+        }
+    }
+
+    /// Notes that a call begun at `started` has been answered now, by a success or not.
+    pub(crate) fn answered(&self, started: Nanos, success: bool, now: Nanos) {
+        let took = now.saturating_sub(started);
+        self.pace.answered(started, success.then_some(took));
+        if success {
+            self.quantiles.record(took, now);
+        }
+    }
+
+    /// Settles the model's own breaker, and counts the outcome in its score.
+    pub(crate) fn settle(
+        &self,
+        ticket: Ticket,
+        outcome: Outcome,
+        wait: Option<Wait>,
+        now: Nanos,
+    ) -> (Option<Transition>, Option<Tier>) {
+        let tier = match outcome {
+            Outcome::Neutral => None,
+            _ if !self.breaker.is_live(ticket) => None,
+            Outcome::Success => self.score.record(true, now),
+            Outcome::Failure(_) => self.score.record(false, now),
+        };
+        let transition = self.breaker.settle(ticket, outcome, wait, now);
+        if transition.as_ref().is_some_and(|transition| transition.to == State::Closed) {
+            self.score.closed(now);
+        }
+        (transition, tier)
+    }
+
+    /// Whether one request, out of many, sees it although it is degraded.
+    pub(crate) fn takes_turn(&self, now: Nanos) -> bool {
+        self.turns.take(now)
+    }
+
+    /// In which tier it is; and the same once more if the time that has passed has changed it.
+    pub(crate) fn tier(&self, now: Nanos) -> (Tier, Option<Tier>) {
+        if self.is_suspect(now) {
+            return (Tier::Suspect, None);
+        }
+        self.score.tier(now)
+    }
+
+    /// Whether calls are under way that should have been answered long ago, with none begun later that has been.
+    fn is_suspect(&self, now: Nanos) -> bool {
+        let answered = self.pace.latest_answered();
+        let unanswered = |for_time: Nanos| match now.checked_sub(for_time) {
+            Some(until) if until > answered => self.pending.begun_within(answered, until),
+            _ => 0,
+        };
+        if unanswered(nanos(SUSPECT_FLOOR)) < SUSPECT_CALLS {
+            return false;
+        }
+        if let Some(slowest) = self.quantiles.quantile(0.99, SUSPECT_SUCCESSES, now) {
+            self.slowest.store(slowest, Ordering::Relaxed);
+        }
+        match self.slowest.load(Ordering::Relaxed) {
+            0 => false,
+            slowest => {
+                let long = slowest.saturating_mul(SUSPECT_MULTIPLE.into()).max(nanos(SUSPECT_FLOOR));
+                unanswered(long) >= SUSPECT_CALLS
+            }
         }
     }
 

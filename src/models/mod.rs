@@ -5,7 +5,10 @@ mod live;
 mod snapshot;
 
 pub use builder::ModelsBuilder;
-pub use live::{HANG_FLOOR, HANG_MULTIPLE, LAST_RESORT_EVERY, UNAUTHORIZED_IN_A_ROW};
+pub use live::{
+    HANG_FLOOR, HANG_MULTIPLE, LAST_RESORT_EVERY, SUSPECT_CALLS, SUSPECT_FLOOR, SUSPECT_MULTIPLE, SUSPECT_SUCCESSES,
+    UNAUTHORIZED_IN_A_ROW,
+};
 pub(crate) use live::{LiveModel, LiveProvider};
 pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, Snapshot, WindowSnapshot};
 
@@ -16,6 +19,7 @@ use crate::{
         Nanos,
         breaker::{Breaker, Command, State, Transition, Wait},
         nanos,
+        score::Tier,
     },
     model::Model,
 };
@@ -116,6 +120,9 @@ impl Models {
     pub fn command(&self, model: &str, command: Command) -> Result<(), UnknownName> {
         let index = self.registry.find(model).ok_or_else(|| UnknownName::model(model))?;
         self.registry.change_model(index, |breaker, now| breaker.command(command, now));
+        if command == Command::Reset {
+            self.registry.models[index].score.reset();
+        }
         Ok(())
     }
 
@@ -232,6 +239,32 @@ impl Registry {
         for (index, transition) in &changes[own..] {
             self.log_model(*index, transition, now);
         }
+    }
+
+    /// In which tier a model is.
+    pub(crate) fn tier(&self, index: usize, now: Nanos) -> Tier {
+        let (tier, changed) = self.models[index].tier(now);
+        self.tier_changed(index, changed);
+        tier
+    }
+
+    /// In which tier it is for one request. Only a closed breaker leaves that to be asked, and a degraded model still sees
+    /// some.
+    pub(crate) fn tier_for_one(&self, index: usize, now: Nanos) -> Tier {
+        if !self.models[index].breaker.is_closed() {
+            return Tier::Healthy;
+        }
+        match self.tier(index, now) {
+            Tier::Degraded if self.models[index].takes_turn(now) => Tier::Healthy,
+            tier => tier,
+        }
+    }
+
+    /// Says that a model has come into another tier.
+    pub(crate) fn tier_changed(&self, index: usize, tier: Option<Tier>) {
+        let Some(tier) = tier else { return };
+        let model = &self.models[index].model;
+        say(|| tracing::info!(model = model.name(), provider = model.provider(), tier = %tier, "tier changed"));
     }
 
     fn log_model(&self, index: usize, transition: &Transition, now: Nanos) {

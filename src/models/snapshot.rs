@@ -1,9 +1,10 @@
 //! What there is to see of a registry at one moment.
 
-use super::{LiveModel, LiveProvider, Registry};
+use super::{LiveProvider, Registry};
 use crate::machine::{
     Nanos,
     breaker::{Breaker, Cause, State},
+    score::Tier,
 };
 use std::time::Duration;
 
@@ -29,6 +30,12 @@ pub struct ModelSnapshot {
     pub provider: String,
     /// Its breaker.
     pub breaker: BreakerSnapshot,
+    /// How likely its next call is to succeed, by what came of the last ones: in [0, 1].
+    pub score: f64,
+    /// On how many outcomes that rests: they fade with time, and are 100 at the most.
+    pub outcomes: f64,
+    /// In which tier that puts it.
+    pub tier: Tier,
     /// What a success usually takes to its head: a moving average. `None` before the first.
     pub usual_latency: Option<Duration>,
     /// What the first byte of its body usually takes, where bodies are watched or read ahead. `None` before the first.
@@ -107,7 +114,7 @@ impl Snapshot {
     pub(super) fn take(registry: &Registry) -> Self {
         let now = registry.now();
         Self {
-            models: registry.models.iter().map(|live| model(live, now)).collect(),
+            models: (0..registry.models.len()).map(|index| model(registry, index, now)).collect(),
             providers: registry
                 .providers
                 .iter()
@@ -118,11 +125,15 @@ impl Snapshot {
     }
 }
 
-fn model(live: &LiveModel, now: Nanos) -> ModelSnapshot {
+fn model(registry: &Registry, index: usize, now: Nanos) -> ModelSnapshot {
+    let live = &registry.models[index];
     ModelSnapshot {
         name: live.model.name().to_owned(),
         provider: live.model.provider().to_owned(),
         breaker: breaker(&live.breaker, now),
+        score: live.score.score(now),
+        outcomes: live.score.outcomes(now),
+        tier: registry.tier(index, now),
         usual_latency: live.pace.usual_head().map(Duration::from_nanos),
         usual_first_byte: live.pace.usual_first_byte().map(Duration::from_nanos),
         in_flight: live.flow.in_flight(),
