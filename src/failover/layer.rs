@@ -193,6 +193,13 @@ impl<A, K, R, F> FailoverBuilder<A, K, R, F> {
         self
     }
 
+    /// Asks the models in the caller's order whatever their health score says. Default: degraded and suspect ones come
+    /// after the others.
+    pub fn in_listed_order(mut self) -> Self {
+        self.settings.tiers = false;
+        self
+    }
+
     /// Checks the settings and makes the layer.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod config;
 mod cooldowns;
 mod deadlines;
 mod fallback;
+mod health;
 mod logs;
 mod outage;
 mod permits;
