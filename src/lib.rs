@@ -99,8 +99,8 @@ pub use crate::{
     },
     failover::{
         AllFailed, Answer, ByProvider, Candidate, Clients, Cloned, Error, Failover, FailoverBuilder, FailoverLayer,
-        Fate, Finish, One, OpenPermit, Plain, Plan, PlanError, Replay, Resend, SendOnce, Served, Skip, Tried, Whose,
-        WithServed,
+        Fate, Finish, Hedge, One, OpenPermit, Plain, Plan, PlanError, Replay, Resend, SendOnce, Served, Skip, Tried,
+        Whose, WithServed,
     },
     machine::{
         breaker::{BreakerConfig, Cause, Command, State, Trip},
@@ -138,7 +138,7 @@ pub mod defaults {
         read_ahead::{ERROR_BODY_TIMEOUT, READ_AHEAD},
     };
     pub use crate::{
-        failover::{ATTEMPT_TIMEOUT, DEADLINE, MAX_ATTEMPTS, PROBE_MARGIN},
+        failover::{ATTEMPT_TIMEOUT, DEADLINE, MAX_ATTEMPTS, PROBE_MARGIN, PROTECT_FLOOR, PROTECT_QUANTILE},
         machine::{
             cooldown::{
                 COOLDOWN_JITTER, FIRST_COOLDOWN, LONGEST_GROWING_COOLDOWN, MAX_COOLDOWN, MIN_COOLDOWN,

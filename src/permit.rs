@@ -193,6 +193,21 @@ impl Permit {
         }
     }
 
+    /// Another attempt, made to protect the user of this one, was faster. A probe has failed by that; any other call is as
+    /// if nobody had waited for it any longer.
+    pub(crate) fn lost(mut self, now: Nanos) {
+        let neutral = (Outcome::Neutral, None);
+        let of = |ticket, evidence| match ticket {
+            Ticket::Probe { .. } => (Outcome::Failure(evidence), None),
+            _ => neutral,
+        };
+        if self.is_probe() {
+            let model = of(self.model, Evidence::Blame);
+            let provider = of(self.provider, Evidence::Member(self.index));
+            self.close(model, provider, now);
+        }
+    }
+
     /// What the result says of the provider.
     fn provider_outcome(&self, verdict: &Verdict, answered: bool) -> Outcome {
         let provider = self.live_provider();

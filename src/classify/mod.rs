@@ -109,6 +109,8 @@ pub enum Why {
     Broken(Box<str>),
     /// This machine ran out of something: file descriptors, local ports. With the error's own words.
     Local(Box<str>),
+    /// Another model, asked beside it, was faster.
+    Lost,
     /// What a classifier of your own says.
     Other(Cow<'static, str>),
 }
@@ -125,6 +127,7 @@ impl fmt::Display for Why {
             Self::Connect(error) => write!(f, "no connection: {error}"),
             Self::Broken(error) => write!(f, "broken off: {error}"),
             Self::Local(error) => write!(f, "local shortage: {error}"),
+            Self::Lost => f.write_str("another was faster"),
             Self::Other(text) => f.write_str(text),
         }
     }

@@ -11,7 +11,7 @@ use super::{
     settings::AllFailed,
 };
 use crate::{
-    aim::{Aim, Target},
+    aim::{Aim, AimError, Target},
     classify::{Aimed, Classify, Next, Ours, Verdict},
     lane::Lane,
     machine::Nanos,
@@ -34,10 +34,10 @@ type Client<Req, C, A, R> = <C as Clients<Out<Req, A, R>>>::Service;
 type ClientFuture<Req, C, A, R> = <Client<Req, C, A, R> as Service<Out<Req, A, R>>>::Future;
 type ClientResponse<Req, C, A, R> = <Client<Req, C, A, R> as Service<Out<Req, A, R>>>::Response;
 type ClientError<Req, C, A, R> = <Client<Req, C, A, R> as Service<Out<Req, A, R>>>::Error;
-type StepOf<Req, C, A, R> = Step<Client<Req, C, A, R>, ClientFuture<Req, C, A, R>>;
+type RunOf<Req, C, A, R> = Run<Client<Req, C, A, R>, ClientFuture<Req, C, A, R>>;
 type LastOf<Req, C, A, R> = Last<ClientResponse<Req, C, A, R>, ClientError<Req, C, A, R>>;
 
-/// The future of one request. Dropping it drops the attempt under way.
+/// The future of one request. Dropping it drops every attempt under way.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<Req, C, A, K, R, F>
@@ -54,22 +54,56 @@ where
     plan: Option<Arc<Plan>>,
     /// `None` before the first poll and after the end.
     journey: Option<Journey>,
+    /// The attempt under way.
     #[pin]
-    step: StepOf<Req, C, A, R>,
+    first: Option<RunOf<Req, C, A, R>>,
+    /// The one beside it, started later.
+    second: Option<Pin<Box<RunOf<Req, C, A, R>>>>,
+    hedge: Hedging,
     /// What the last attempt came to, in case nobody else can be asked.
     last: Option<LastOf<Req, C, A, R>>,
+}
+
+/// One attempt.
+#[pin_project(project = RunProj)]
+struct Run<S, Fut> {
+    choice: Choice,
+    #[pin]
+    stage: Stage<S, Fut>,
     #[pin]
     timer: Timer,
 }
 
-#[pin_project(project = StepProj)]
-enum Step<S, Fut> {
-    /// Nobody is being asked.
-    Choose,
+#[pin_project(project = StageProj)]
+enum Stage<S, Fut> {
     /// Waiting for a client to become ready.
-    Ready(Choice, S),
+    Ready(S),
     /// Waiting for a model to answer.
-    Call(Choice, #[pin] Fut, Ours, Option<Permit>),
+    Call(#[pin] Fut, Ours, Option<Permit>),
+}
+
+/// When another attempt may start beside the first.
+#[derive(Default)]
+enum Hedging {
+    /// Not known before the first wait for an answer.
+    #[default]
+    Unknown,
+    Never,
+    At(Pin<Box<Sleep>>),
+    /// From now on, whenever there is none.
+    Now,
+}
+
+/// How an attempt ended.
+enum Event<Res, E> {
+    /// It was not made, because its client did not become ready, with the client's error if it gave one.
+    NotReady(Option<E>),
+    /// It was not made.
+    Skipped,
+    /// The request cannot be aimed.
+    Aim(AimError),
+    /// It was made, and came to this, or ran out of time.
+    Ended(Option<Result<Res, E>>, Verdict, Permit),
 }
 
 /// What an attempt came to that did not end the request.
@@ -97,9 +131,10 @@ where
             request: Some(request),
             plan,
             journey: None,
-            step: Step::Choose,
+            first: None,
+            second: None,
+            hedge: Hedging::default(),
             last: None,
-            timer: Timer::default(),
         }
     }
 }
@@ -129,80 +164,205 @@ where
                 Err(error) => return Poll::Ready(Err(Error::Plan(error))),
             }
         }
-        loop {
+        'request: loop {
             // Taken only by the end of the request, after which nobody polls.
             let journey = this.journey.as_mut().expect("polled after completion");
-            match this.step.as_mut().project() {
-                StepProj::Choose => {
-                    let now = clock.now(journey.registry());
-                    let choice = this.request.as_ref().and_then(|_| journey.choose(settings, now));
-                    let Some(choice) = choice else {
-                        let journey = this.journey.take().expect("present");
-                        return Poll::Ready(end(engine, journey, this.last.take(), now));
-                    };
-                    let client = this.clients.client(Target::new(journey.registry(), choice.model));
-                    this.timer.as_mut().disarm();
-                    this.step.set(Step::Ready(choice, client));
+            if this.first.is_none() && this.second.is_none() {
+                let now = clock.now(journey.registry());
+                let choice = this.request.as_ref().and_then(|_| journey.choose(settings, now));
+                let Some(choice) = choice else {
+                    let journey = this.journey.take().expect("present");
+                    return Poll::Ready(end(engine, journey, this.last.take(), now));
+                };
+                *this.hedge = Hedging::default();
+                let client = this.clients.client(Target::new(journey.registry(), choice.model));
+                this.first.set(Some(Run::new(choice, client)));
+            }
+            let (choice, event, other) = 'event: {
+                if let Some(run) = this.first.as_mut().as_pin_mut() {
+                    let choice = run.choice;
+                    let polled = run.drive::<Req, A, K, R, F>(engine, journey, this.request, this.last, &mut clock, cx);
+                    if let Poll::Ready(event) = polled {
+                        this.first.set(None);
+                        break 'event (choice, event, this.second.as_ref().map(|run| run.choice));
+                    }
                 }
-                StepProj::Ready(choice, client) => {
-                    let choice = *choice;
+                if let Some(run) = this.second.as_mut() {
+                    let choice = run.choice;
+                    let run = run.as_mut();
+                    let polled = run.drive::<Req, A, K, R, F>(engine, journey, this.request, this.last, &mut clock, cx);
+                    if let Poll::Ready(event) = polled {
+                        *this.second = None;
+                        break 'event (choice, event, this.first.as_ref().get_ref().as_ref().map(|run| run.choice));
+                    }
+                    return Poll::Pending;
+                }
+                let Some(run) = this.first.as_mut().as_pin_mut() else { continue 'request };
+                let waits = run.hedge(engine, journey, this.request.is_some(), this.hedge);
+                if !waits || this.hedge.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                clock.tick();
+                let Some(choice) = journey.choose_beside(settings, clock.now(journey.registry())) else {
+                    *this.hedge = Hedging::Never;
+                    return Poll::Pending;
+                };
+                let client = this.clients.client(Target::new(journey.registry(), choice.model));
+                *this.second = Some(Box::pin(Run::new(choice, client)));
+                continue 'request;
+            };
+            let now = clock.now(journey.registry());
+            let (result, mut verdict, permit) = match event {
+                Event::NotReady(error) => {
+                    if let Some(error) = error {
+                        this.last.get_or_insert(Last::Error(error));
+                    }
+                    continue;
+                }
+                Event::Skipped => continue,
+                Event::Aim(error) => {
+                    let journey = this.journey.take().expect("present");
+                    return Poll::Ready(Err(Error::Aim { error, served: journey.unanswered(now) }));
+                }
+                Event::Ended(result, verdict, permit) => (result, verdict, permit),
+            };
+            let answered = matches!(result, Some(Ok(_)));
+            let replays = journey.hear(choice, &mut verdict, answered, settings, now);
+            let whole = this.request.as_ref().map(|request| engine.resend.whole(request));
+            if whole == Some(false) {
+                journey.cannot_fail_over();
+            }
+            // Somebody else is being asked already, or can be.
+            let goes_on = replays && (whole == Some(true) || other.is_some());
+            if !goes_on {
+                *this.request = None;
+                if let Some(other) = other {
+                    let lost = this.first.as_mut().as_pin_mut().and_then(Run::lose);
+                    let lost = lost.or_else(|| this.second.as_mut().and_then(|run| run.as_mut().lose()));
+                    journey.lost(other, lost.is_some(), now);
+                    this.first.set(None);
+                    *this.second = None;
+                    if let Some(permit) = lost {
+                        permit.lost(now);
+                    }
+                }
+            }
+            match result {
+                Some(Ok(response)) if !goes_on && !engine.is_all_failed_error(&verdict) => {
+                    let journey = this.journey.take().expect("present");
+                    let served = journey.answered(choice.model, verdict.next == Next::TryNext, now);
+                    let permit = Some(OpenPermit { permit, now });
+                    return Poll::Ready(Ok(engine.finish.finish(Answer { response, verdict, permit, served })));
+                }
+                Some(Ok(response)) => {
+                    permit.settle(&verdict, true, now);
+                    *this.last = Some(Last::Response(choice.model, response, verdict));
+                }
+                Some(Err(error)) => {
+                    permit.settle(&verdict, false, now);
+                    *this.last = Some(Last::Error(error));
+                }
+                None => {
+                    permit.settle(&verdict, false, now);
+                    *this.last = Some(Last::TimedOut);
+                }
+            }
+            if let (Some(other), true) = (other, goes_on) {
+                journey.goes_on_with(other);
+            }
+        }
+    }
+}
+
+impl<S, Fut> Run<S, Fut> {
+    fn new(choice: Choice, client: S) -> Self {
+        Self { choice, stage: Stage::Ready(client), timer: Timer::default() }
+    }
+
+    /// The permit of its call, if that was made.
+    fn lose(self: Pin<&mut Self>) -> Option<Permit> {
+        match self.project().stage.project() {
+            StageProj::Ready(_) => None,
+            StageProj::Call(_, _, permit) => permit.take(),
+        }
+    }
+}
+
+impl<S, Fut> Run<S, Fut> {
+    /// Drives one attempt to its end: readiness, permit, aim, call.
+    #[expect(clippy::type_complexity, reason = "an event of this client")]
+    fn drive<Req, A, K, R, F>(
+        self: Pin<&mut Self>,
+        engine: &Engine<A, K, R, F>,
+        journey: &mut Journey,
+        kept: &mut Option<R::Request>,
+        last: &mut Option<Last<S::Response, S::Error>>,
+        clock: &mut Clock,
+        cx: &mut Context<'_>,
+    ) -> Poll<Event<S::Response, S::Error>>
+    where
+        R: Resend<Req>,
+        A: Aim<R::Request>,
+        S: Service<A::Request, Future = Fut>,
+        Fut: Future<Output = Result<S::Response, S::Error>>,
+        K: Classify<S::Response, S::Error>,
+    {
+        let mut this = self.project();
+        let choice = *this.choice;
+        let settings = &engine.settings;
+        loop {
+            match this.stage.as_mut().project() {
+                StageProj::Ready(client) => {
                     match client.poll_ready(cx) {
                         Poll::Pending => {
                             let ends = || journey.readiness_ends(choice, settings);
                             ready!(this.timer.as_mut().poll(journey.registry(), ends, cx));
                             clock.tick();
                             journey.not_ready(choice, clock.now(journey.registry()));
-                            this.step.set(Step::Choose);
-                            continue;
+                            return Poll::Ready(Event::NotReady(None));
                         }
                         Poll::Ready(Err(error)) => {
                             journey.not_ready(choice, clock.now(journey.registry()));
-                            this.last.get_or_insert(Last::Error(error));
-                            this.step.set(Step::Choose);
-                            continue;
+                            return Poll::Ready(Event::NotReady(Some(error)));
                         }
                         Poll::Ready(Ok(())) => {}
                     }
                     let now = clock.now(journey.registry());
+                    // It may have been cut short since this attempt was chosen, by one that goes on beside it.
+                    if kept.as_ref().is_some_and(|request| !engine.resend.whole(request)) {
+                        *kept = None;
+                        journey.not_whole(choice, now);
+                        return Poll::Ready(Event::Skipped);
+                    }
                     let Some(mut permit) = journey.admit(choice, settings, now) else {
-                        this.step.set(Step::Choose);
-                        continue;
+                        return Poll::Ready(Event::Skipped);
                     };
-                    let request = this.request.take().expect("kept while candidates are chosen");
+                    let request = kept.take().expect("kept while candidates are chosen");
                     if Journey::may_send_again(choice, settings) {
-                        *this.request = engine.resend.keep(&request);
-                        if this.request.is_none() {
+                        *kept = engine.resend.keep(&request);
+                        if kept.is_none() {
                             journey.cannot_fail_over();
                         }
                     }
                     let target = Target::new(journey.registry(), choice.model);
                     let request = match engine.aim.aim(target, request) {
                         Ok(request) => request,
-                        Err(_) if journey.not_aimed(choice, now) => {
-                            this.step.set(Step::Choose);
-                            continue;
-                        }
-                        Err(error) => {
-                            drop(permit);
-                            let journey = this.journey.take().expect("present");
-                            this.step.set(Step::Choose);
-                            return Poll::Ready(Err(Error::Aim { error, served: journey.unanswered(now) }));
-                        }
+                        Err(_) if journey.not_aimed(choice, now) => return Poll::Ready(Event::Skipped),
+                        Err(error) => return Poll::Ready(Event::Aim(error)),
                     };
                     let ours = engine.aim.ours(target, &request);
                     let future = permit.call(|| client.call(request));
                     journey.sent(choice);
-                    *this.last = None;
+                    *last = None;
                     this.timer.as_mut().disarm();
-                    this.step.set(Step::Call(choice, future, ours, Some(permit)));
+                    this.stage.set(Stage::Call(future, ours, Some(permit)));
                 }
-                StepProj::Call(choice, future, ours, held) => {
-                    let choice = *choice;
+                StageProj::Call(future, ours, held) => {
                     let permit = held.as_mut().expect("held until the call has ended");
                     let polled = permit.enter(|| future.poll(cx));
                     let target = Target::new(journey.registry(), choice.model);
                     let aimed = Aimed { model: target.model(), ours: *ours };
-                    let (result, mut verdict) = match polled {
+                    let (result, verdict) = match polled {
                         Poll::Ready(result) => {
                             clock.tick();
                             permit.waiting(false);
@@ -215,7 +375,7 @@ where
                             permit.waiting(true);
                             let again = || {
                                 let executed = engine.classify.timed_out(aimed).executed;
-                                this.request.is_some() && settings.replay.allows(executed)
+                                kept.is_some() && settings.replay.allows(executed)
                             };
                             let probe = permit.is_probe();
                             let ends = || journey.attempt_ends(choice, settings, again(), probe);
@@ -225,40 +385,45 @@ where
                         }
                     };
                     let permit = held.take().expect("held until the call has ended");
-                    let now = clock.now(journey.registry());
-                    let answered = matches!(result, Some(Ok(_)));
-                    let replays = journey.hear(choice, &mut verdict, answered, settings, now);
-                    let whole = this.request.as_ref().map(|request| engine.resend.whole(request));
-                    if whole == Some(false) {
-                        journey.cannot_fail_over();
-                    }
-                    let goes_on = replays && whole == Some(true);
-                    match result {
-                        Some(Ok(response)) if !goes_on && !engine.is_all_failed_error(&verdict) => {
-                            let journey = this.journey.take().expect("present");
-                            let served = journey.answered(choice.model, verdict.next == Next::TryNext, now);
-                            this.step.set(Step::Choose);
-                            let permit = Some(OpenPermit { permit, now });
-                            return Poll::Ready(Ok(engine.finish.finish(Answer { response, verdict, permit, served })));
-                        }
-                        Some(Ok(response)) => {
-                            permit.settle(&verdict, true, now);
-                            *this.last = Some(Last::Response(choice.model, response, verdict));
-                        }
-                        Some(Err(error)) => {
-                            permit.settle(&verdict, false, now);
-                            *this.last = Some(Last::Error(error));
-                        }
-                        None => {
-                            permit.settle(&verdict, false, now);
-                            *this.last = Some(Last::TimedOut);
-                        }
-                    }
-                    if !goes_on {
-                        *this.request = None;
-                    }
-                    this.step.set(Step::Choose);
+                    return Poll::Ready(Event::Ended(result, verdict, permit));
                 }
+            }
+        }
+    }
+
+    /// Whether another attempt is or will be due beside this one, which waits for its answer.
+    fn hedge<A, K, R, F>(
+        self: Pin<&mut Self>,
+        engine: &Engine<A, K, R, F>,
+        journey: &Journey,
+        kept: bool,
+        hedge: &mut Hedging,
+    ) -> bool {
+        let this = self.project();
+        let StageProj::Call(_, _, Some(permit)) = this.stage.project() else { return false };
+        if let Hedging::Unknown = hedge {
+            let at = if kept { journey.hedge_at(*this.choice, &engine.settings, permit.is_probe()) } else { None };
+            *hedge = match at {
+                Some(at) => {
+                    let at = journey.registry().instant(at).unwrap_or_else(Registry::far_future);
+                    Hedging::At(Box::pin(sleep_until(at)))
+                }
+                None => Hedging::Never,
+            };
+        }
+        !matches!(hedge, Hedging::Never)
+    }
+}
+
+impl Hedging {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Unknown | Self::Never => Poll::Pending,
+            Self::Now => Poll::Ready(()),
+            Self::At(sleep) => {
+                ready!(sleep.as_mut().poll(cx));
+                *self = Self::Now;
+                Poll::Ready(())
             }
         }
     }

@@ -6,10 +6,10 @@ use super::{
     guards::{FailedAttempt, Payment},
     plan::{Candidates, Plan, PlanError},
     served::{Fate, Served, Skip, Tried},
-    settings::Settings,
+    settings::{Replay, Settings},
 };
 use crate::{
-    classify::{Charge, Next, Verdict, Vouches},
+    classify::{Charge, Executed, Next, Verdict, Vouches, Why},
     lane::Lane,
     machine::{
         Nanos, nanos,
@@ -45,6 +45,8 @@ pub(crate) struct Journey {
     last_resort: Option<Set>,
     /// Whether a model has failed in a way that may be the request's own fault.
     poisoned: bool,
+    /// Whether a candidate is chosen to be asked beside another.
+    beside: bool,
     /// What was paid for the attempt that is about to be made.
     payment: Option<Payment>,
     /// A failed attempt that has not been logged yet: what is tried next is not known before it is.
@@ -88,6 +90,7 @@ impl Journey {
             in_trouble: Set::default(),
             last_resort: None,
             poisoned: false,
+            beside: false,
             payment: None,
             unlogged: None,
         })
@@ -128,7 +131,8 @@ impl Journey {
             let in_trouble = |position| in_trouble.contains(registry.models[candidates.get(position)].provider);
             let tier =
                 |position| if tiers { registry.tier_for_one(candidates.get(position), now) } else { Tier::Healthy };
-            let model = self.candidates.get(self.cursor.next(self.within, tier, in_trouble)?);
+            let position = self.cursor.next(self.within, tier, in_trouble)?;
+            let model = self.candidates.get(position);
             if let Err(refused) = Permit::peek(registry, model, now) {
                 self.skip(model, Skip::refused(refused, now), now);
             } else if self.costs_too_much(model, 0.0) {
@@ -139,10 +143,38 @@ impl Journey {
                         self.payment = payment;
                         return Some(self.choice(model, now, false, false));
                     }
+                    Err(_) if self.beside => {
+                        self.cursor.put_back(position);
+                        return None;
+                    }
                     Err(skip) => self.skip(model, skip, now),
                 }
             }
         }
+    }
+
+    /// The next candidate to be asked beside the one that is being asked. That is always paid for.
+    pub(crate) fn choose_beside(&mut self, settings: &Settings, now: Nanos) -> Option<Choice> {
+        if self.attempts >= settings.max_attempts || now >= self.deadline || self.last_resort.is_some() {
+            return None;
+        }
+        self.beside = true;
+        let choice = self.choose_in_order(settings.tiers, now);
+        self.beside = false;
+        choice
+    }
+
+    /// From when on another candidate may be asked beside this one, if ever.
+    pub(crate) fn hedge_at(&self, choice: Choice, settings: &Settings, probe: bool) -> Option<Nanos> {
+        let hedge = if probe { settings.protect_probes.or(settings.hedge) } else { settings.hedge };
+        let (hedge, true) = (hedge?, settings.replay == Replay::Maybe) else { return None };
+        if choice.last_resort || choice.number >= settings.max_attempts {
+            return None;
+        }
+        let rest = self.cursor.rest(self.within).map(|position| self.candidates.get(position));
+        let next = { rest }.find(|next| Permit::peek(self.registry(), *next, choice.at).is_ok())?;
+        let of = if probe { next } else { choice.model };
+        hedge.delay(self.live(of), choice.at).map(|delay| choice.at.saturating_add(delay))
     }
 
     /// Somebody who was refused when the request came, and could be asked by now.
@@ -186,10 +218,11 @@ impl Journey {
         Choice { model, at, number: self.attempts + 1, again, last_resort }
     }
 
-    /// Free are the first failover, and the first attempt at each provider.
+    /// Free are the first failover, and the first attempt at each provider, unless it is a hedge.
     fn pay(&self, model: usize, now: Nanos) -> Result<Option<Payment>, Skip> {
         let provider = self.live(model).provider;
-        if self.attempts < 2 || !self.asked.contains(provider) {
+        let free = self.attempts < 2 || !self.asked.contains(provider);
+        if free && !self.beside {
             return Ok(None);
         }
         let registry = self.registry();
@@ -246,6 +279,31 @@ impl Journey {
             self.reject(choice, Skip::NotAimed, now);
         }
         self.attempts > 0
+    }
+
+    /// The request can no longer be sent.
+    pub(crate) fn not_whole(&mut self, choice: Choice, now: Nanos) {
+        self.cannot_fail_over();
+        self.reject(choice, Skip::NotReady, now);
+    }
+
+    /// Another attempt has ended the request before this one, which had been made or not.
+    pub(crate) fn lost(&mut self, choice: Choice, sent: bool, now: Nanos) {
+        if !sent {
+            self.reject(choice, Skip::NotReady, now);
+            return;
+        }
+        let took = Duration::from_nanos(now.saturating_sub(choice.at));
+        let executed = Executed::Maybe;
+        let tried = Tried { why: Why::Lost, charge: Charge::Nobody, executed, took, last_resort: choice.last_resort };
+        self.served.note_before_last(choice.model, Fate::Tried(tried), now);
+    }
+
+    /// An attempt has failed beside this one, which goes on.
+    pub(crate) fn goes_on_with(&mut self, choice: Choice) {
+        if let Some(mut failed) = self.unlogged.take() {
+            failed.next(choice.model);
+        }
     }
 
     /// The request is on its way.

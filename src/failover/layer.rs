@@ -3,6 +3,7 @@
 use super::{
     clients::{ByProvider, One},
     finish::Plain,
+    hedge::Hedge,
     resend::Cloned,
     service::{Engine, Failover},
     settings::{AllFailed, Replay, Settings},
@@ -190,6 +191,24 @@ impl<A, K, R, F> FailoverBuilder<A, K, R, F> {
     /// What the caller gets when every model that was asked failed. Default [`AllFailed::LastResponse`].
     pub fn all_failed(mut self, all_failed: AllFailed) -> Self {
         self.settings.all_failed = all_failed;
+        self
+    }
+
+    /// Asks the next model beside one that is slow to answer. Default: never.
+    ///
+    /// The first good answer wins; the other call is dropped, and is nobody's fault. Each hedge is paid from the
+    /// [budget](crate::Budget) of the provider that it goes to, counts as an attempt, and is never made under
+    /// [`Replay::NotExecuted`].
+    pub fn hedge(mut self, hedge: Hedge) -> Self {
+        self.settings.hedge = Some(hedge);
+        self
+    }
+
+    /// Whether the request that carries the probe of a half-open breaker is hedged. Default: it is, after what 95 % of the
+    /// next model's successes take, and after 1 s at the least; so that a model which still hangs costs a user about a
+    /// second. A probe that loses has failed. Paid and limited as any other [hedge](Self::hedge).
+    pub fn protect_probes(mut self, protect: bool) -> Self {
+        self.settings.protect_probes = protect.then(Hedge::of_probes);
         self
     }
 

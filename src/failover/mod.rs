@@ -58,6 +58,7 @@ mod error;
 pub(crate) mod finish;
 mod future;
 mod guards;
+mod hedge;
 mod journey;
 mod layer;
 mod plan;
@@ -72,6 +73,7 @@ pub use finish::{Answer, Finish, OpenPermit, Plain, WithServed};
 #[cfg(feature = "http")]
 pub use finish::{AtEnd, AtHead, HttpFinish};
 pub use future::ResponseFuture;
+pub use hedge::{Hedge, PROTECT_FLOOR, PROTECT_QUANTILE};
 pub use journey::PROBE_MARGIN;
 pub use layer::{FailoverBuilder, FailoverLayer};
 #[cfg(feature = "http")]

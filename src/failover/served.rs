@@ -167,6 +167,12 @@ impl Served {
         self.candidates.push(Entry { model, fate, at });
     }
 
+    /// Notes it of one that was under way beside the last.
+    pub(crate) fn note_before_last(&mut self, model: usize, fate: Fate, at: Nanos) {
+        let last = self.candidates.len().saturating_sub(1);
+        self.candidates.insert(last, Entry { model, fate, at });
+    }
+
     /// Forgets why a candidate was skipped that is looked at again: each is there once, for what became of it in the end.
     pub(crate) fn forget(&mut self, model: usize) {
         self.candidates.retain(|entry| entry.model != model);

@@ -1,5 +1,6 @@
 //! What a failover layer is told, once.
 
+use super::hedge::Hedge;
 use crate::{
     classify::Executed,
     machine::config::{self, ConfigError},
@@ -48,6 +49,9 @@ pub(crate) struct Settings {
     pub(crate) all_failed: AllFailed,
     /// Whether degraded and suspect models come after the others.
     pub(crate) tiers: bool,
+    pub(crate) hedge: Option<Hedge>,
+    /// The same for a request that carries a probe.
+    pub(crate) protect_probes: Option<Hedge>,
 }
 
 /// One attempt, to the response's head: 120 s.
@@ -66,6 +70,8 @@ impl Default for Settings {
             replay: Replay::default(),
             all_failed: AllFailed::default(),
             tiers: true,
+            hedge: None,
+            protect_probes: Some(Hedge::of_probes()),
         }
     }
 }
@@ -74,6 +80,7 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         config::positive("attempt_timeout", self.attempt_timeout)?;
         config::positive("deadline", self.deadline)?;
-        config::at_least_one("max_attempts", self.max_attempts)
+        config::at_least_one("max_attempts", self.max_attempts)?;
+        self.hedge.as_ref().map_or(Ok(()), Hedge::check)
     }
 }

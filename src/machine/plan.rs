@@ -44,6 +44,7 @@ impl Set {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cursor {
     next: usize,
+    put_back: Option<usize>,
     degraded: Set,
     suspect: Set,
     in_trouble: Set,
@@ -57,6 +58,9 @@ impl Cursor {
         mut tier: impl FnMut(usize) -> Tier,
         mut in_trouble: impl FnMut(usize) -> bool,
     ) -> Option<usize> {
+        if let Some(index) = self.put_back.take() {
+            return Some(index);
+        }
         while self.next < candidates {
             let index = self.next;
             self.next += 1;
@@ -80,10 +84,16 @@ impl Cursor {
         self.in_trouble.pop_first()
     }
 
+    /// It has not been looked at after all, and is the next to come.
+    pub(crate) fn put_back(&mut self, index: usize) {
+        self.put_back = Some(index);
+    }
+
     /// Those that have not come yet, in no particular order.
     pub(crate) fn rest(&self, candidates: usize) -> impl Iterator<Item = usize> {
         let deferred = [&self.degraded, &self.suspect, &self.in_trouble];
-        (self.next..candidates).chain(deferred.into_iter().flat_map(Set::iter))
+        let put_back = self.put_back.into_iter();
+        put_back.chain(self.next..candidates).chain(deferred.into_iter().flat_map(Set::iter))
     }
 }
 

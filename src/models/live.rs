@@ -74,6 +74,11 @@ impl LiveModel {
         }
     }
 
+    /// What so large a share of its successes takes at the most, where that is known.
+    pub(crate) fn quantile(&self, share: f64, now: Nanos) -> Option<Nanos> {
+        self.quantiles.quantile(share, SUSPECT_SUCCESSES, now)
+    }
+
     /// Notes that a call begun at `started` has been answered now, by a success or not.
     pub(crate) fn answered(&self, started: Nanos, success: bool, now: Nanos) {
         let took = now.saturating_sub(started);
