@@ -203,7 +203,9 @@ where
                     return Poll::Pending;
                 }
                 clock.tick();
-                let Some(choice) = journey.choose_beside(settings, clock.now(journey.registry())) else {
+                let now = clock.now(journey.registry());
+                let choice = this.request.as_ref().and_then(|_| journey.choose_beside(settings, now));
+                let Some(choice) = choice else {
                     *this.hedge = Hedging::Never;
                     return Poll::Pending;
                 };

@@ -20,6 +20,7 @@ use crate::{
     permit::Permit,
     sync::Ordering,
 };
+use smallvec::SmallVec;
 use std::time::Duration;
 
 /// How much sooner than its lease, which is the attempt timeout, a probe's attempt ends, as a share of it: a hundredth, and
@@ -47,6 +48,8 @@ pub(crate) struct Journey {
     poisoned: bool,
     /// Whether a candidate is chosen to be asked beside another.
     beside: bool,
+    /// The models that are being asked.
+    under_way: SmallVec<[usize; 2]>,
     /// What was paid for the attempt that is about to be made.
     payment: Option<Payment>,
     /// A failed attempt that has not been logged yet: what is tried next is not known before it is.
@@ -91,6 +94,7 @@ impl Journey {
             last_resort: None,
             poisoned: false,
             beside: false,
+            under_way: SmallVec::new(),
             payment: None,
             unlogged: None,
         })
@@ -135,7 +139,10 @@ impl Journey {
             let model = self.candidates.get(position);
             if let Err(refused) = Permit::peek(registry, model, now) {
                 self.skip(model, Skip::refused(refused, now), now);
-            } else if self.costs_too_much(model, 0.0) {
+            } else if self.costs_too_much(model) && self.beside {
+                self.cursor.put_back(position);
+                return None;
+            } else if self.costs_too_much(model) {
                 self.skip(model, Skip::MaxCost, now);
             } else {
                 match self.pay(model, now) {
@@ -179,7 +186,7 @@ impl Journey {
 
     /// Somebody who was refused when the request came, and could be asked by now.
     fn choose_back_meanwhile(&self, now: Nanos) -> Option<Choice> {
-        let back = |model| Permit::peek(self.registry(), model, now).is_ok() && !self.costs_too_much(model, 0.0);
+        let back = |model| Permit::peek(self.registry(), model, now).is_ok() && !self.costs_too_much(model);
         let model = self.served.refused_but(back)?;
         Some(self.choice(model, now, true, false))
     }
@@ -208,7 +215,7 @@ impl Journey {
         let candidates = (0..self.within).map(|position| self.candidates.get(position));
         let open = candidates.filter(|model| {
             self.live(*model).provider == provider
-                && !self.costs_too_much(*model, 0.0)
+                && !self.costs_too_much(*model)
                 && Permit::peek_last_resort(self.registry(), *model, now)
         });
         open.min_by_key(|model| self.live(*model).last_resort.load(Ordering::Relaxed))
@@ -230,12 +237,13 @@ impl Journey {
         if paid { Ok(Some(Payment::new(registry.clone(), provider))) } else { Err(Skip::Budget) }
     }
 
-    /// Whether a call would cost more than the request may, `besides` what it has cost and may have cost so far.
+    /// Whether a call would cost more than the request may, with what it has cost, may have cost, and may yet cost.
     /// Sums of decimal fractions are not exact, so that a hair above the limit is the limit.
-    fn costs_too_much(&self, model: usize, besides: f64) -> bool {
+    fn costs_too_much(&self, model: usize) -> bool {
         self.max_cost.is_some_and(|most| {
-            let spent = self.served.cost() + self.served.cost_at_risk() + besides;
-            spent + self.live(model).model.get_cost() > most + most * 1e-9
+            let cost = |model: &usize| self.live(*model).model.get_cost();
+            let under_way: f64 = self.under_way.iter().map(cost).sum();
+            self.served.cost() + self.served.cost_at_risk() + under_way + cost(&model) > most + most * 1e-9
         })
     }
 
@@ -293,6 +301,7 @@ impl Journey {
             self.reject(choice, Skip::NotReady, now);
             return;
         }
+        self.under_way.retain(|model| *model != choice.model);
         let took = Duration::from_nanos(now.saturating_sub(choice.at));
         let executed = Executed::Maybe;
         let tried = Tried { why: Why::Lost, charge: Charge::Nobody, executed, took, last_resort: choice.last_resort };
@@ -309,6 +318,7 @@ impl Journey {
     /// The request is on its way.
     pub(crate) fn sent(&mut self, choice: Choice) {
         self.attempts += 1;
+        self.under_way.push(choice.model);
         if let Some(mut payment) = self.payment.take() {
             payment.spend();
         }
@@ -363,15 +373,14 @@ impl Journey {
     fn may_follow(&self, choice: Choice, sent: bool, next: usize) -> bool {
         let registry = self.registry();
         let provider = self.live(next).provider;
-        let (attempts, besides, asked) = if sent {
-            let live = self.live(choice.model);
-            (choice.number, live.model.get_cost(), live.provider == provider)
+        let (attempts, asked) = if sent {
+            (choice.number, self.live(choice.model).provider == provider)
         } else {
-            (choice.number - 1, 0.0, false)
+            (choice.number - 1, false)
         };
         let free = attempts < 2 || !(asked || self.asked.contains(provider));
         Permit::peek(registry, next, choice.at).is_ok()
-            && !self.costs_too_much(next, besides)
+            && !self.costs_too_much(next)
             && (free || registry.providers[provider].budget_left(registry.calls(provider), choice.at) >= 1.0)
     }
 
@@ -384,6 +393,7 @@ impl Journey {
         settings: &Settings,
         now: Nanos,
     ) -> bool {
+        self.under_way.retain(|model| *model != choice.model);
         let provider = self.live(choice.model).provider;
         let answered = answered && !verdict.broke_off();
         let no_answer = !answered && matches!(verdict.charge, Charge::Model | Charge::ModelOrRequest);

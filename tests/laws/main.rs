@@ -6,6 +6,7 @@ mod cooldowns;
 mod deadlines;
 mod fallback;
 mod health;
+mod hedges;
 mod logs;
 mod outage;
 mod permits;

@@ -106,6 +106,11 @@ impl Script {
         self.book().calls.clone()
     }
 
+    /// Nothing has been called so far.
+    pub(crate) fn forget(&self) {
+        self.book().calls.clear();
+    }
+
     /// The models that were called, in order.
     pub(crate) fn called(&self) -> Vec<String> {
         self.calls().into_iter().map(|call| call.model).collect()
