@@ -100,7 +100,7 @@ pub use crate::{
     failover::{
         AllFailed, Answer, ByProvider, Candidate, Clients, Cloned, Error, Failover, FailoverBuilder, FailoverLayer,
         Fate, Finish, Hedge, One, OpenPermit, Plain, Plan, PlanError, Replay, Resend, SendOnce, Served, Skip, Tried,
-        Whose, WithServed,
+        WhenUnavailable, Whose, WithServed,
     },
     machine::{
         breaker::{BreakerConfig, Cause, Command, State, Trip},

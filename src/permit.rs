@@ -29,6 +29,7 @@ pub(crate) struct Permit {
     started: Nanos,
     /// Among the calls under way.
     place: Option<Place>,
+    entered_gates: Entered,
     /// Whether the service inside has been called.
     begun: bool,
     /// Whether the upstream has been asked and has not answered: only then can it hang.
@@ -46,6 +47,45 @@ pub(crate) struct Permit {
 pub(crate) enum Refused {
     Model(Refusal),
     Provider(Refusal),
+    /// As many calls are under way as may be.
+    ModelFull,
+    ProviderFull,
+}
+
+/// A place below the bounds on calls under way, of a model and of its provider, until it is dropped.
+struct Entered(Option<(Lane<Registry>, usize)>);
+
+impl Entered {
+    fn enter(registry: &Lane<Registry>, index: usize) -> Result<Self, Refused> {
+        let live = &registry.models[index];
+        let provider = &registry.providers[live.provider];
+        if !live.gate.is_bounded() && !provider.gate.is_bounded() {
+            return Ok(Self(None));
+        }
+        if !live.gate.enter() {
+            return Err(Refused::ModelFull);
+        }
+        if !provider.gate.enter() {
+            live.gate.leave();
+            return Err(Refused::ProviderFull);
+        }
+        Ok(Self(Some((registry.clone(), index))))
+    }
+
+    #[cfg(feature = "http")]
+    fn take(&mut self) -> Self {
+        Self(self.0.take())
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some((registry, index)) = self.0.take() {
+            let live = &registry.models[index];
+            live.gate.leave();
+            registry.providers[live.provider].gate.leave();
+        }
+    }
 }
 
 /// What an outcome is for one of the two breakers.
@@ -65,6 +105,8 @@ impl Permit {
         let of_model = live.breaker.peek(now);
         let of_provider = registry.providers[live.provider].breaker.peek(now);
         match (of_model, of_provider) {
+            (Ok(()), Ok(())) if live.gate.is_full() => Err(Refused::ModelFull),
+            (Ok(()), Ok(())) if registry.providers[live.provider].gate.is_full() => Err(Refused::ProviderFull),
             (Ok(()), Ok(())) => Ok(()),
             (Err(model), Err(provider)) if model.retry_at() < provider.retry_at() => Err(Refused::Provider(provider)),
             (Err(model), _) => Err(Refused::Model(model)),
@@ -75,7 +117,8 @@ impl Permit {
     /// Whether only an open wait stands in the way of a call. Changes nothing.
     pub(crate) fn peek_last_resort(registry: &Registry, index: usize, now: Nanos) -> bool {
         let live = &registry.models[index];
-        Self::peek(registry, index, now).is_err()
+        !matches!(Self::peek(registry, index, now), Ok(()) | Err(Refused::ModelFull | Refused::ProviderFull))
+            && !(live.gate.is_full() || registry.providers[live.provider].gate.is_full())
             && live.breaker.peek_last_resort(now)
             && registry.providers[live.provider].breaker.peek_last_resort(now)
     }
@@ -102,6 +145,7 @@ impl Permit {
         admit: impl Fn(&Breaker) -> Admission,
     ) -> Result<Self, Refused> {
         let live = &registry.models[index];
+        let entered = Entered::enter(registry, index)?;
         let (model, of_model) = admit(&live.breaker).map_err(Refused::Model)?;
         let (provider, of_provider) = match admit(&registry.providers[live.provider].breaker) {
             Ok((ticket, transition)) => (Ok(ticket), transition),
@@ -118,6 +162,7 @@ impl Permit {
             provider: provider.map_err(Refused::Provider)?,
             started: now,
             place: None,
+            entered_gates: entered,
             begun: false,
             waiting: false,
             entered: false,
@@ -277,6 +322,7 @@ impl Permit {
             provider: breaker.follow_up(),
             started: self.started,
             waiting_since: None,
+            _entered_gates: self.entered_gates.take(),
             arrived: self.first_byte,
             entered: false,
             settled: false,
@@ -340,6 +386,7 @@ pub(crate) struct Committed {
     started: Nanos,
     /// Since when a poll has been waiting for the next frame: a slow reader is not a slow model.
     waiting_since: Option<Nanos>,
+    _entered_gates: Entered,
     /// Whether it is known how long the first frame took.
     arrived: bool,
     /// Whether our own poll is on the stack: set when a panic unwinds through it.

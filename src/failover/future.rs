@@ -60,6 +60,8 @@ where
     /// The one beside it, started later.
     second: Option<Pin<Box<RunOf<Req, C, A, R>>>>,
     hedge: Hedging,
+    /// While it waits for somebody to be back.
+    patience: Option<Pin<Box<Sleep>>>,
     /// What the last attempt came to, in case nobody else can be asked.
     last: Option<LastOf<Req, C, A, R>>,
 }
@@ -134,6 +136,7 @@ where
             first: None,
             second: None,
             hedge: Hedging::default(),
+            patience: None,
             last: None,
         }
     }
@@ -171,6 +174,16 @@ where
                 let now = clock.now(journey.registry());
                 let choice = this.request.as_ref().and_then(|_| journey.choose(settings, now));
                 let Some(choice) = choice else {
+                    // Once a client's own error has come up, there is something to tell.
+                    let waits = if this.last.is_none() { journey.waits_until(settings, now) } else { None };
+                    if let Some(until) = waits {
+                        let until = journey.registry().instant(until).unwrap_or_else(Registry::far_future);
+                        let sleep = this.patience.get_or_insert_with(|| Box::pin(sleep_until(until)));
+                        ready!(sleep.as_mut().poll(cx));
+                        *this.patience = None;
+                        clock.tick();
+                        continue 'request;
+                    }
                     let journey = this.journey.take().expect("present");
                     return Poll::Ready(end(engine, journey, this.last.take(), now));
                 };
@@ -369,7 +382,7 @@ impl<S, Fut> Run<S, Fut> {
                             clock.tick();
                             permit.waiting(false);
                             let verdict = engine.classify.classify(aimed, result.as_ref());
-                            let kept = this.request.as_ref().filter(|_| result.is_err());
+                            let kept = kept.as_ref().filter(|_| result.is_err());
                             let fault = kept.and_then(|request| engine.resend.callers_fault(request));
                             (Some(result), fault.unwrap_or(verdict))
                         }

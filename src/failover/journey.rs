@@ -6,7 +6,7 @@ use super::{
     guards::{FailedAttempt, Payment},
     plan::{Candidates, Plan, PlanError},
     served::{Fate, Served, Skip, Tried},
-    settings::{Replay, Settings},
+    settings::{Replay, Settings, WhenUnavailable},
 };
 use crate::{
     classify::{Charge, Executed, Next, Verdict, Vouches, Why},
@@ -26,6 +26,9 @@ use std::time::Duration;
 /// How much sooner than its lease, which is the attempt timeout, a probe's attempt ends, as a share of it: a hundredth, and
 /// at least 2 ms. A timer fires a little late, and whoever waits for it is to be heard before somebody else gets the place.
 pub const PROBE_MARGIN: u32 = 100;
+
+/// So often a request that waits for somebody to be back looks whether somebody is sooner than was said: 100 ms.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub(crate) struct Journey {
     served: Served,
@@ -189,6 +192,24 @@ impl Journey {
         let back = |model| Permit::peek(self.registry(), model, now).is_ok() && !self.costs_too_much(model);
         let model = self.served.refused_but(back)?;
         Some(self.choice(model, now, true, false))
+    }
+
+    /// Nobody could be asked. When to look again, if waiting is wanted and somebody will be back in time.
+    pub(crate) fn waits_until(&mut self, settings: &Settings, now: Nanos) -> Option<Nanos> {
+        let WhenUnavailable::Wait(share) = settings.when_unavailable else { return None };
+        if self.attempts > 0 || now >= self.deadline {
+            return None;
+        }
+        let registry = self.served.registry().clone();
+        self.served.refused_again(now, |model| Permit::peek(&registry, model, now).err());
+        let soonest = self.served.soonest()?;
+        let patience = (self.deadline - self.began) as f64 * share;
+        if soonest as f64 > self.began as f64 + patience {
+            return None;
+        }
+        // From then on it is as if the request had just come.
+        self.last_resort = None;
+        Some(soonest.clamp(now.saturating_add(1), now.saturating_add(nanos(LOOK_AGAIN))))
     }
 
     /// Nobody can be asked. Before everyone is refused, one request a second for each provider goes to the model of

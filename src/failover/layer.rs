@@ -6,7 +6,7 @@ use super::{
     hedge::Hedge,
     resend::Cloned,
     service::{Engine, Failover},
-    settings::{AllFailed, Replay, Settings},
+    settings::{AllFailed, Replay, Settings, WhenUnavailable},
 };
 use crate::{
     aim::Attempts, classify::OkOrErr, lane::Striped, machine::config::ConfigError, model::Provider, models::Models,
@@ -191,6 +191,13 @@ impl<A, K, R, F> FailoverBuilder<A, K, R, F> {
     /// What the caller gets when every model that was asked failed. Default [`AllFailed::LastResponse`].
     pub fn all_failed(mut self, all_failed: AllFailed) -> Self {
         self.settings.all_failed = all_failed;
+        self
+    }
+
+    /// What to do when nobody can be asked, and it is not this request's turn to go through as a last resort. Default
+    /// [`WhenUnavailable::Fail`].
+    pub fn when_unavailable(mut self, what: WhenUnavailable) -> Self {
+        self.settings.when_unavailable = what;
         self
     }
 

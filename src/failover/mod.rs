@@ -85,4 +85,4 @@ pub use resend::{HttpResend, Recorded};
 pub use served::{Candidate, Fate, Served, Skip, Tried, Whose};
 pub use service::Failover;
 pub use settings::{ATTEMPT_TIMEOUT, DEADLINE, MAX_ATTEMPTS};
-pub use settings::{AllFailed, Replay};
+pub use settings::{AllFailed, Replay, WhenUnavailable};

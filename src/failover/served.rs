@@ -3,7 +3,7 @@
 use crate::{
     classify::{Charge, Executed, Why},
     lane::Lane,
-    machine::{Nanos, breaker::Refusal},
+    machine::{Nanos, breaker::Refusal, nanos},
     model::Model,
     models::Registry,
     permit::Refused,
@@ -93,6 +93,8 @@ pub enum Skip {
     ProbesTaken(Whose, Duration),
     /// An operator forced the breaker open.
     ForcedOpen(Whose),
+    /// As many calls are under way as may be.
+    Full(Whose),
     /// Its client did not become ready in time, or said that it never will.
     NotReady,
     /// The request could not be aimed at it.
@@ -122,7 +124,10 @@ impl Skip {
     }
 
     fn is_refusal(&self) -> bool {
-        matches!(self, Self::Open(..) | Self::Cooldown(..) | Self::ProbesTaken(..) | Self::ForcedOpen(_))
+        matches!(
+            self,
+            Self::Open(..) | Self::Cooldown(..) | Self::ProbesTaken(..) | Self::ForcedOpen(_) | Self::Full(_)
+        )
     }
 
     fn age(&mut self, by: Duration) {
@@ -135,6 +140,8 @@ impl Skip {
         let (whose, refusal) = match refused {
             Refused::Model(refusal) => (Whose::Model, refusal),
             Refused::Provider(refusal) => (Whose::Provider, refusal),
+            Refused::ModelFull => return Self::Full(Whose::Model),
+            Refused::ProviderFull => return Self::Full(Whose::Provider),
         };
         let retry_in = |at: Nanos| Duration::from_nanos(at.saturating_sub(now));
         match refusal {
@@ -176,6 +183,27 @@ impl Served {
     /// Forgets why a candidate was skipped that is looked at again: each is there once, for what became of it in the end.
     pub(crate) fn forget(&mut self, model: usize) {
         self.candidates.retain(|entry| entry.model != model);
+    }
+
+    /// Brings up to date why those are skipped that were refused. One that would be admitted now stays as it was.
+    pub(crate) fn refused_again(&mut self, now: Nanos, refused: impl Fn(usize) -> Option<Refused>) {
+        for entry in &mut self.candidates {
+            if !matches!(&entry.fate, Fate::Skipped(skip) if skip.is_refusal()) {
+                continue;
+            }
+            if let Some(refused) = refused(entry.model) {
+                (entry.fate, entry.at) = (Fate::Skipped(Skip::refused(refused, now)), now);
+            }
+        }
+    }
+
+    /// When the first of those is back that were refused, where that is known.
+    pub(crate) fn soonest(&self) -> Option<Nanos> {
+        let back = self.candidates.iter().filter_map(|entry| match &entry.fate {
+            Fate::Skipped(skip) => Some(entry.at.saturating_add(nanos(skip.retry_in()?))),
+            Fate::Tried(_) => None,
+        });
+        back.min()
     }
 
     /// The skipped candidate that a breaker refused and that `back` says would be admitted now.
@@ -319,6 +347,7 @@ impl fmt::Display for Skip {
             Self::Cooldown(whose, retry_in) => write!(f, "{whose} cooling down for {} ms more", ms(retry_in)),
             Self::ProbesTaken(whose, _) => write!(f, "{whose} half-open and all its probes taken"),
             Self::ForcedOpen(whose) => write!(f, "{whose} forced open"),
+            Self::Full(whose) => write!(f, "{whose} has as many calls under way as it may"),
             Self::NotReady => f.write_str("its client was not ready"),
             Self::NotAimed => f.write_str("request could not be aimed at it"),
             Self::Budget => f.write_str("failover budget used up"),

@@ -40,6 +40,30 @@ pub enum AllFailed {
     Error,
 }
 
+/// What to do when nobody can be asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
+pub enum WhenUnavailable {
+    /// [`Error::Unavailable`](crate::Error::Unavailable) at once. The default.
+    #[default]
+    Fail,
+    /// Wait for the first that will be back, if that is within this share, in (0, 1], of the time from the beginning of the
+    /// request to its deadline; else fail at once.
+    Wait(f64),
+}
+
+impl WhenUnavailable {
+    fn check(self) -> Result<(), ConfigError> {
+        match self {
+            Self::Fail => Ok(()),
+            Self::Wait(share) if share > 0.0 && share <= 1.0 => Ok(()),
+            Self::Wait(share) => {
+                Err(ConfigError::new("when_unavailable", share.to_string(), "must be above 0 and at most 1"))
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) attempt_timeout: Duration,
@@ -49,6 +73,7 @@ pub(crate) struct Settings {
     pub(crate) all_failed: AllFailed,
     /// Whether degraded and suspect models come after the others.
     pub(crate) tiers: bool,
+    pub(crate) when_unavailable: WhenUnavailable,
     pub(crate) hedge: Option<Hedge>,
     /// The same for a request that carries a probe.
     pub(crate) protect_probes: Option<Hedge>,
@@ -70,6 +95,7 @@ impl Default for Settings {
             replay: Replay::default(),
             all_failed: AllFailed::default(),
             tiers: true,
+            when_unavailable: WhenUnavailable::default(),
             hedge: None,
             protect_probes: Some(Hedge::of_probes()),
         }
@@ -81,6 +107,7 @@ impl Settings {
         config::positive("attempt_timeout", self.attempt_timeout)?;
         config::positive("deadline", self.deadline)?;
         config::at_least_one("max_attempts", self.max_attempts)?;
+        self.when_unavailable.check()?;
         self.hedge.as_ref().map_or(Ok(()), Hedge::check)
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod config;
 pub(crate) mod cooldown;
 pub(crate) mod ewma;
 pub(crate) mod explore;
+pub(crate) mod gate;
 pub(crate) mod pending;
 pub(crate) mod plan;
 pub(crate) mod quantile;

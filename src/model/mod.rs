@@ -36,6 +36,7 @@ pub struct Model {
     upstream_name: Option<Box<str>>,
     cost: f64,
     attempt_timeout: Option<Duration>,
+    max_in_flight: Option<u32>,
     breaker: BreakerConfig,
     #[cfg(feature = "http")]
     fields: Vec<(Box<str>, Box<str>)>,
@@ -50,6 +51,7 @@ impl Model {
             upstream_name: None,
             cost: 0.0,
             attempt_timeout: None,
+            max_in_flight: None,
             breaker: BreakerConfig::default(),
             #[cfg(feature = "http")]
             fields: Vec::new(),
@@ -71,6 +73,13 @@ impl Model {
     /// How long one attempt may take to the response's head. Default: the layer's, which is 120 s.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = Some(timeout);
+        self
+    }
+
+    /// How many calls to it may be under way at once, bodies that are watched included. Above that it is skipped, which is
+    /// nobody's fault. Default: any number.
+    pub fn max_in_flight(mut self, calls: u32) -> Self {
+        self.max_in_flight = Some(calls);
         self
     }
 
@@ -126,6 +135,10 @@ impl Model {
         &self.breaker
     }
 
+    pub(crate) fn get_max_in_flight(&self) -> Option<u32> {
+        self.max_in_flight
+    }
+
     /// Its fields, with their values as JSON text.
     #[cfg(feature = "http")]
     pub fn fields(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
@@ -142,6 +155,9 @@ impl Model {
             config::finite("cost", self.cost)?;
             if let Some(timeout) = self.attempt_timeout {
                 config::positive("attempt_timeout", timeout)?;
+            }
+            if let Some(calls) = self.max_in_flight {
+                config::at_least_one("max_in_flight", calls)?;
             }
             self.breaker.check().map_err(|error| error.within("breaker"))
         };

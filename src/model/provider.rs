@@ -1,7 +1,11 @@
 //! What several models share and lose together.
 
 use super::not_empty;
-use crate::machine::{breaker::BreakerConfig, budget::Budget, config::ConfigError};
+use crate::machine::{
+    breaker::BreakerConfig,
+    budget::Budget,
+    config::{self, ConfigError},
+};
 
 #[cfg(feature = "http")]
 use super::credential::Credential;
@@ -24,6 +28,7 @@ pub struct Provider {
     name: Box<str>,
     breaker: BreakerConfig,
     budget: Budget,
+    max_in_flight: Option<u32>,
     #[cfg(feature = "http")]
     http: HttpProvider,
 }
@@ -52,6 +57,7 @@ impl Provider {
             name: name.into().into(),
             breaker: BreakerConfig::default(),
             budget: Budget::default(),
+            max_in_flight: None,
             #[cfg(feature = "http")]
             http: HttpProvider::default(),
         }
@@ -67,6 +73,13 @@ impl Provider {
     /// What failovers to it may cost. Default: [`Budget::default`].
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
+        self
+    }
+
+    /// How many calls to all its models may be under way at once, bodies that are watched included. Above that its models
+    /// are skipped, which is nobody's fault. Default: any number.
+    pub fn max_in_flight(mut self, calls: u32) -> Self {
+        self.max_in_flight = Some(calls);
         self
     }
 
@@ -112,6 +125,10 @@ impl Provider {
         &self.budget
     }
 
+    pub(crate) fn get_max_in_flight(&self) -> Option<u32> {
+        self.max_in_flight
+    }
+
     /// Where it lives, if that was said.
     #[cfg(feature = "http")]
     pub fn get_base_url(&self) -> Option<&http::Uri> {
@@ -138,6 +155,9 @@ impl Provider {
             not_empty("name", &self.name)?;
             self.breaker.check().map_err(|error| error.within("breaker"))?;
             self.budget.check()?;
+            if let Some(calls) = self.max_in_flight {
+                config::at_least_one("max_in_flight", calls)?;
+            }
             #[cfg(feature = "http")]
             self.http.check()?;
             Ok(())

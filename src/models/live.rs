@@ -8,6 +8,7 @@ use crate::{
         cooldown::Limited,
         ewma::Pace,
         explore::Turns,
+        gate::Gate,
         nanos,
         pending::Pending,
         quantile::Quantiles,
@@ -46,6 +47,7 @@ pub(crate) struct LiveModel {
     pub(crate) breaker: Breaker,
     pub(crate) pace: Pace,
     pub(crate) flow: Flow,
+    pub(crate) gate: Gate,
     pub(crate) score: Score,
     pub(crate) pending: Pending,
     quantiles: Quantiles,
@@ -64,6 +66,7 @@ impl LiveModel {
             provider,
             pace: Pace::new(stripes),
             flow: Flow::new(stripes),
+            gate: Gate::new(model.get_max_in_flight()),
             score: Score::new(),
             pending: Pending::new(stripes),
             quantiles: Quantiles::new(stripes),
@@ -158,6 +161,7 @@ pub(crate) struct LiveProvider {
     /// Its models, by number.
     pub(crate) models: Box<[usize]>,
     pub(crate) breaker: Breaker,
+    pub(crate) gate: Gate,
     bucket: Mutex<Bucket>,
     marks: Mutex<Marks>,
     /// Whether there are marks: spares successes the lock.
@@ -178,6 +182,7 @@ impl LiveProvider {
         Self {
             breaker: Breaker::new(provider.get_breaker(), models.len(), stripe::count(), seed),
             models: models.into(),
+            gate: Gate::new(provider.get_max_in_flight()),
             bucket: Mutex::new(Bucket::new(provider.get_budget().clone())),
             marks: Mutex::default(),
             marked: AtomicU64::new(0),

@@ -14,4 +14,5 @@ mod providers;
 mod random;
 mod requests;
 mod script;
+mod unavailable;
 mod world;

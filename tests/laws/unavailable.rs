@@ -1,0 +1,169 @@
+//! When nobody can be asked, and when somebody has as much to do as it may.
+
+use crate::{
+    script::Act,
+    world::{World, answer, ms, secs, served, setup, skip, tried, trips_after},
+};
+use tokio::time::{Instant, advance, sleep};
+use tower_failover::{Command, Error, FailoverLayer, Plan, Skip, State, WhenUnavailable, Whose};
+
+/// Everybody open for ten seconds, the turn as a last resort of this second taken.
+async fn all_open(share: f64) -> World {
+    let waits = setup("a1@a b1@b").breakers(trips_after(1)).layer(move |layer| {
+        layer.when_unavailable(WhenUnavailable::Wait(share)).deadline(secs(40)).protect_probes(false)
+    });
+    let world = waits.build();
+    world.trip("a1 b1").await;
+    for name in ["a1", "b1"] {
+        world.script.play(name, [503]);
+    }
+    let _ = world.ask().await;
+    for name in ["a1", "b1"] {
+        world.script.play(name, [200]);
+    }
+    world.script.forget();
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_waits_for_the_first_that_will_be_back_within_its_share_of_the_deadline() {
+    // The turns as last resort come again after a second: it does not take the whole ten.
+    let world = all_open(0.25).await;
+    let (_, served) = answer(world.ask().await);
+    assert!(served.elapsed() > ms(800) && served.elapsed() < ms(1_200), "{:?}", served.elapsed());
+
+    // Ten seconds are a quarter of the deadline, and no more than it.
+    for (share, waits) in [(0.25, true), (0.24, false)] {
+        let world = all_open(share).await;
+        world.command("a1", Command::ForceOpen);
+        let begun = Instant::now();
+        let outcome = world.ask().await;
+        assert_eq!(outcome.is_ok(), waits, "{share}: {outcome:?}");
+        assert_eq!(begun.elapsed().is_zero(), !waits);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_noticed_soon_when_somebody_is_back_before_that() {
+    let world = setup("a1@a").layer(|layer| layer.when_unavailable(WhenUnavailable::Wait(1.0))).build();
+    world.models.cool_down("a1", secs(60)).expect("known");
+    let asking = tokio::spawn(world.begin());
+    sleep(secs(5)).await;
+    world.command("a1", Command::Reset);
+    let (_, served) = answer(asking.await.expect("no panic"));
+    assert!(served.elapsed() <= secs(5) + ms(102), "{:?}", served.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_17_nobody_goes_into_a_cooldown_by_waiting() {
+    let world = setup("a1@a").layer(|layer| layer.when_unavailable(WhenUnavailable::Wait(1.0))).build();
+    world.models.cool_down("a1", secs(60)).expect("known");
+    let (_, served) = answer(world.ask().await);
+    assert!(served.elapsed() >= secs(60) && served.elapsed() <= secs(67), "{:?}", served.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_22_who_does_not_wait_hears_at_once_why_and_when() {
+    let world = setup("a1@a b1@b").layer(|layer| layer.when_unavailable(WhenUnavailable::Wait(0.1))).build();
+    world.models.cool_down("a1", secs(200)).expect("known");
+    world.command("b1", Command::ForceOpen);
+    let Err(error @ Error::Unavailable { .. }) = world.ask().await else { panic!("nobody is there") };
+    assert!(error.retry_in().expect("known") >= secs(200));
+    assert_eq!(skip(error.served().expect("told"), "b1"), Skip::ForcedOpen(Whose::Model));
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_03_of_those_who_wait_one_carries_the_probe() {
+    let waits = setup("a1@a").breakers(trips_after(1).close_after(1, 1));
+    let world = waits.layer(|layer| layer.when_unavailable(WhenUnavailable::Wait(0.5))).build();
+    world.trip("a1").await;
+    world.models.cool_down("a1", secs(12)).expect("known");
+    world.script.play("a1", [Act::Answer(200, secs(1))]);
+    let asking: Vec<_> = (0..20).map(|_| tokio::spawn(world.begin())).collect();
+    sleep(secs(13) + ms(900)).await;
+    assert_eq!((world.script.under_way(), world.breaker("a1").probes), (1, 1));
+    for asking in asking {
+        answer(asking.await.expect("no panic"));
+    }
+    assert_eq!(world.state("a1"), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_nobody_waits() {
+    let world = setup("a1@a").build();
+    world.models.cool_down("a1", ms(200)).expect("known");
+    assert!(matches!(world.ask().await, Err(Error::Unavailable { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_with_as_many_calls_as_it_may_is_skipped_and_it_is_nobodys_fault() {
+    let world = setup("a1@a b1@b").models(|model| match model.name() {
+        "a1" => model.max_in_flight(2),
+        _ => model,
+    });
+    let world = world.build();
+    world.script.play("a1", [Act::Answer(200, secs(5))]);
+    let asking: Vec<_> = (0..2).map(|_| tokio::spawn(world.begin())).collect();
+    sleep(ms(1)).await;
+    let (_, served) = answer(world.ask().await);
+    assert_eq!((tried(&served), skip(&served, "a1")), (vec!["b1".to_owned()], Skip::Full(Whose::Model)));
+    assert_eq!((world.failures("a1"), world.model("a1").outcomes), (0, 0.0));
+    for asking in asking {
+        answer(asking.await.expect("no panic"));
+    }
+    assert_eq!(tried(&answer(world.ask().await).1), ["a1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_with_as_many_calls_as_it_may_is_skipped_with_all_its_models() {
+    let world = setup("a1@a a2@a b1@b").providers(|provider| match provider.name() {
+        "a" => provider.max_in_flight(1),
+        _ => provider,
+    });
+    let world = world.build();
+    world.script.play("a1", [Act::Hang]);
+    let hanging = tokio::spawn(world.begin());
+    sleep(ms(1)).await;
+    let (_, served) = answer(world.ask().await);
+    assert_eq!(tried(&served), ["b1"]);
+    assert!(["a1", "a2"].iter().all(|name| skip(&served, name) == Skip::Full(Whose::Provider)));
+    // Dropped, it leaves its place at once.
+    hanging.abort();
+    sleep(ms(1)).await;
+    world.script.play("a1", [200]);
+    assert_eq!(tried(&answer(world.ask().await).1), ["a1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_22_full_is_full_for_a_last_resort_too() {
+    let world = setup("a1@a").breakers(trips_after(1)).models(|model| model.max_in_flight(1)).build();
+    world.trip("a1").await;
+    world.script.play("a1", [Act::Hang]);
+    let hanging = tokio::spawn(world.begin());
+    sleep(secs(2)).await;
+    assert_eq!(world.script.under_way(), 1);
+    let served = served(world.ask().await);
+    assert_eq!((served.attempts(), world.script.under_way()), (0, 1));
+    hanging.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_02_a_place_is_free_again_however_a_call_ends() {
+    for act in [Act::PanicInCall, Act::PanicInPoll, Act::Answer(503, secs(1)), Act::Hang] {
+        let world = setup("a1@a").models(|model| model.max_in_flight(1)).build();
+        world.script.play("a1", [act]);
+        let asking = tokio::spawn(world.begin_with(Plan::new().deadline(secs(3))));
+        advance(secs(4)).await;
+        let _ = asking.await;
+        world.script.play("a1", [200]);
+        answer(world.ask().await);
+    }
+}
+
+#[test]
+fn a_share_that_is_none_is_refused() {
+    for share in [0.0, -1.0, 1.1, f64::NAN, f64::INFINITY] {
+        let layer = FailoverLayer::builder(setup("a1@a").registry()).when_unavailable(WhenUnavailable::Wait(share));
+        assert_eq!(layer.build().expect_err("no share").field(), "when_unavailable");
+    }
+}
