@@ -146,6 +146,7 @@ pub mod defaults {
             },
             explore::{EXPLORE_AT_MOST, EXPLORE_EVERY, EXPLORE_WITHIN},
             plan::{LONGEST_RESERVE, RESERVE_SHARE},
+            ramp::{RAMP, RAMP_FROM},
             score::{
                 DEGRADED_BELOW, HEALTHY_FOR, HEALTHY_FROM, LEAST_OUTCOMES, MOST_OUTCOMES, OUTCOMES_AFTER_CLOSING,
                 PRIOR_SUCCESS, PRIOR_WEIGHT, SCORE_FADES,

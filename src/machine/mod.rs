@@ -14,6 +14,7 @@ pub(crate) mod gate;
 pub(crate) mod pending;
 pub(crate) mod plan;
 pub(crate) mod quantile;
+pub(crate) mod ramp;
 pub(crate) mod rng;
 pub(crate) mod score;
 pub(crate) mod stripe;

@@ -12,6 +12,7 @@ use crate::{
         nanos,
         pending::Pending,
         quantile::Quantiles,
+        ramp::Ramp,
         score::{Score, Tier},
         stripe::{self, Padded},
     },
@@ -54,6 +55,7 @@ pub(crate) struct LiveModel {
     /// What the slowest successes took when that was last known; 0 before.
     slowest: AtomicU64,
     turns: Turns,
+    pub(crate) ramp: Ramp,
     /// When it was last asked as a last resort, plus one; 0 for never.
     pub(crate) last_resort: AtomicU64,
 }
@@ -72,6 +74,7 @@ impl LiveModel {
             quantiles: Quantiles::new(stripes),
             slowest: AtomicU64::new(0),
             turns: Turns::new(),
+            ramp: Ramp::new(model.get_breaker().ramp),
             last_resort: AtomicU64::new(0),
             model,
         }
@@ -108,6 +111,7 @@ impl LiveModel {
         let transition = self.breaker.settle(ticket, outcome, wait, now);
         if transition.as_ref().is_some_and(|transition| transition.to == State::Closed) {
             self.score.closed(now);
+            self.ramp.begin(now);
         }
         (transition, tier)
     }
@@ -162,6 +166,7 @@ pub(crate) struct LiveProvider {
     pub(crate) models: Box<[usize]>,
     pub(crate) breaker: Breaker,
     pub(crate) gate: Gate,
+    pub(crate) ramp: Ramp,
     bucket: Mutex<Bucket>,
     marks: Mutex<Marks>,
     /// Whether there are marks: spares successes the lock.
@@ -183,6 +188,7 @@ impl LiveProvider {
             breaker: Breaker::new(provider.get_breaker(), models.len(), stripe::count(), seed),
             models: models.into(),
             gate: Gate::new(provider.get_max_in_flight()),
+            ramp: Ramp::new(provider.get_breaker().ramp),
             bucket: Mutex::new(Bucket::new(provider.get_budget().clone())),
             marks: Mutex::default(),
             marked: AtomicU64::new(0),

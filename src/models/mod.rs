@@ -122,6 +122,7 @@ impl Models {
         self.registry.change_model(index, |breaker, now| breaker.command(command, now));
         if command == Command::Reset {
             self.registry.models[index].score.reset();
+            self.registry.models[index].ramp.end();
         }
         Ok(())
     }
@@ -134,6 +135,9 @@ impl Models {
     pub fn command_provider(&self, provider: &str, command: Command) -> Result<(), UnknownName> {
         let index = self.registry.find_provider(provider)?;
         self.registry.change_provider(index, |breaker, now| breaker.command(command, now));
+        if command == Command::Reset {
+            self.registry.providers[index].ramp.end();
+        }
         Ok(())
     }
 
@@ -227,6 +231,7 @@ impl Registry {
         changes.extend(model.1.map(|transition| (model.0, transition)));
         let own = changes.len();
         if provider.1.is_some_and(|transition| transition.to == State::Closed) {
+            self.providers[provider.0].ramp.begin(now);
             let hasten = |model: &usize| Some((*model, self.models[*model].breaker.hasten(now)?));
             changes.extend(self.providers[provider.0].models.iter().filter_map(hasten));
         }
@@ -251,8 +256,13 @@ impl Registry {
     /// In which tier it is for one request. Only a closed breaker leaves that to be asked, and a degraded model still sees
     /// some.
     pub(crate) fn tier_for_one(&self, index: usize, now: Nanos) -> Tier {
-        if !self.models[index].breaker.is_closed() {
+        let live = &self.models[index];
+        if !live.breaker.is_closed() {
             return Tier::Healthy;
+        }
+        let shares = [live.ramp.share(now), self.providers[live.provider].ramp.share(now)];
+        if shares.into_iter().flatten().reduce(f64::min).is_some_and(|share| !live.ramp.takes(share)) {
+            return Tier::Degraded;
         }
         match self.tier(index, now) {
             Tier::Degraded if self.models[index].takes_turn(now) => Tier::Healthy,

@@ -238,3 +238,62 @@ async fn law_26_it_stays_suspect_for_as_long_as_its_calls_hang() {
     sleep(ms(1)).await;
     assert_ne!(world.model("a1").tier, Tier::Suspect);
 }
+
+/// How many of a hundred requests in each second `a1` answers.
+async fn by_second(world: &World, seconds: usize) -> Vec<usize> {
+    let mut seen = Vec::new();
+    for _ in 0..seconds {
+        seen.push(of(&who(world, 100, ms(10)).await, "a1"));
+    }
+    seen
+}
+
+/// Closes the breaker of `a1`, or that of its provider.
+async fn close(world: &World, name: &str) {
+    world.script.play("a1", if name == "a1" { [Act::from(503)] } else { [Act::from(crate::script::Fault::Connect)] });
+    let _ = world.ask_of("a1").await;
+    assert_eq!(world.state(name), State::Open);
+    world.script.play("a1", [200]);
+    advance(secs(10)).await;
+    while world.state(name) != State::Closed {
+        answer(world.ask_of("a1").await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_breaker_has_closed_traffic_returns_over_a_ramp() {
+    for name in ["a1", "@a"] {
+        let world = setup("a1@a b1@b").breakers(trips_after(1)).provider_breakers(trips_after(1)).build();
+        close(&world, name).await;
+        let seen = by_second(&world, 11).await;
+        for (second, seen) in seen[..10].iter().enumerate() {
+            let expected = 10 + 9 * second;
+            assert!((expected..=expected + 10).contains(seen), "{name}: {seen} in second {second}");
+        }
+        assert_eq!(seen[10], 100, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_ramp_nobody_is_refused() {
+    let world = setup("a1@a b1@b").breakers(trips_after(1)).build();
+    close(&world, "a1").await;
+    world.command("b1", Command::ForceOpen);
+    assert_eq!(who(&world, 20, Duration::ZERO).await, ["a1"; 20]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ramp_can_be_turned_off_and_a_reset_ends_it() {
+    let world = setup("a1@a b1@b").breakers(trips_after(1).ramp(Duration::ZERO)).build();
+    close(&world, "a1").await;
+    assert_eq!(by_second(&world, 1).await, [100]);
+
+    for name in ["a1", "@a"] {
+        let world = setup("a1@a b1@b");
+        let world = if name == "a1" { world.breakers(trips_after(1)) } else { world.provider_breakers(trips_after(1)) };
+        let world = world.build();
+        close(&world, name).await;
+        world.command(name, Command::Reset);
+        assert_eq!(by_second(&world, 1).await, [100], "{name}");
+    }
+}

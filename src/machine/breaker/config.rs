@@ -1,6 +1,9 @@
 //! The configuration of a breaker: when it trips, how long it stays open, what closes it.
 
-use crate::machine::config::{self, ConfigError};
+use crate::machine::{
+    config::{self, ConfigError},
+    ramp::RAMP,
+};
 use std::time::Duration;
 
 /// One rule that opens a closed breaker. Thresholds are inclusive (≥), rates exact quotients; rules are
@@ -115,6 +118,7 @@ pub struct BreakerConfig {
     pub(crate) probes: u32,
     pub(crate) successes_to_close: u32,
     pub(crate) probes_to_judge: u32,
+    pub(crate) ramp: Duration,
 }
 
 impl BreakerConfig {
@@ -176,6 +180,14 @@ impl BreakerConfig {
         self
     }
 
+    /// Over how long traffic returns once the breaker has closed: from every tenth request evenly to all of them; the others
+    /// prefer another model, but are not refused. Zero lets all come at once. Default 10 s. It is for
+    /// [`FailoverLayer`](crate::FailoverLayer), where there are other models. A reset by command ends it.
+    pub fn ramp(mut self, length: Duration) -> Self {
+        self.ramp = length;
+        self
+    }
+
     /// The rules by which a provider trips: the model's, without those on a rate.
     pub(crate) fn for_provider(mut self) -> Self {
         self.trip.retain(|rule| !matches!(rule, Trip::FailureRate { .. }));
@@ -212,6 +224,7 @@ impl Default for BreakerConfig {
             probes: Self::PROBES,
             successes_to_close: Self::SUCCESSES_TO_CLOSE,
             probes_to_judge: Self::SUCCESSES_TO_CLOSE,
+            ramp: RAMP,
         }
     }
 }
