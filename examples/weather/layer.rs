@@ -103,9 +103,7 @@ fn models(seed: u64) -> Models {
 fn table() -> impl Classify<Response, NoConnection> + Send + Sync + 'static {
     classify_by(|result: Result<&Response, &NoConnection>| match result {
         Ok((_, Reply::Answer(_))) => Verdict::success().because(Why::Status(200)),
-        Ok((_, Reply::Limited(_))) => {
-            Verdict::limited(Cooldown::For(Duration::from_secs(1))).because(Why::Status(429))
-        }
+        Ok((_, Reply::Limited(_))) => Verdict::limited(Cooldown::For(Duration::from_secs(1))).because(Why::Status(429)),
         Ok(_) => Verdict::model_failed().because(Why::Status(503)),
         Err(error) => Verdict::provider_failed().because(Why::Connect(error.to_string().into())),
     })

@@ -18,9 +18,10 @@
 //!   counts as its deadline.
 //! - *calls*: for each request. *wasted*: those that did not become the answer of their request.
 //! - *cost*: of every call that a model served, also of one that nobody waited for any more. Failed calls are free.
-//! - *divert*: from the first fault to the first request from which on, for 1 s, the first call of every request is one
-//!   that is answered in time.
-//! - *return*: from when the models are back to the first request from which on, for 1 s, the first model answers 90 %.
+//! - *divert*: from the first fault to the first request from which on, for 1 s, 9 of 10 ask a model first that has no
+//!   fault.
+//! - *return*: from when the models are back to the first request from which on, for 1 s, 9 of 10 are answered by the
+//!   first model.
 //! - *changes*: how often an answer comes from another model than the answer to the request that arrived before.
 //!
 //! `--check` holds `failover` against the clairvoyant, each criterion at the seed that is worst for it, and makes the
@@ -29,16 +30,16 @@
 
 #![allow(unreachable_pub, reason = "modules of a program")]
 
-mod chance;
+pub(crate) mod chance;
 mod criteria;
 mod layer;
 mod measure;
-mod policy;
+pub(crate) mod policy;
 mod report;
 mod run;
-mod scenario;
+pub(crate) mod scenario;
 mod timeline;
-mod upstream;
+pub(crate) mod upstream;
 
 use std::{env, process::ExitCode, str::FromStr};
 

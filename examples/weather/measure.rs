@@ -1,5 +1,7 @@
 //! What a log comes to, in figures.
 
+use std::ops::Range;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -7,10 +9,10 @@ use super::{
     upstream::{Case, Log, Row},
 };
 
-/// Traffic counts as diverted, or as returned, when it is for so long.
+/// Traffic has been diverted, or has returned, when so much of it has for so long: the odd request that tries how a model
+/// does takes nothing from that.
 const LASTING: Ms = 1_000;
-/// Traffic has returned to the first model when it answers so much of it.
-const RETURNED: f64 = 0.9;
+const SHARE: f64 = 0.9;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
@@ -75,30 +77,34 @@ impl Figures {
     }
 }
 
-/// From the first fault to the first request from which on, for [`LASTING`], the first call of every request is one that
-/// is answered in time. `None` if that comes only with the end of the fault. A single request that tries later how the
-/// model does undoes nothing.
+/// From the first fault to the first request from which on, for [`LASTING`], so many ask a model first that has no fault
+/// at that time. `None` if that comes only with the end of the fault.
 fn diverted(case: &Case, rows: &[Row]) -> Option<Ms> {
-    let fault = case.scenario.first_fault();
-    let at = lasting(rows, fault.start, fault.end, |rows| rows.iter().all(|row| row.straight))?;
-    Some(at - fault.start)
+    let Range { start, end } = case.scenario.first_fault();
+    let elsewhere = |row: &Row| {
+        let first = row.first.map(usize::from);
+        first.is_some_and(|model| case.scenario.spell(model, row.arrived).is_none())
+    };
+    Some(lasting(rows, start..end, elsewhere)? - start)
 }
 
-/// From when all models are back to the first request from which on, for [`LASTING`], the first model answers
-/// [`RETURNED`] of all.
+/// From when all models are back to the first request from which on, for [`LASTING`], so many are answered by the first
+/// model.
 fn returned(case: &Case, rows: &[Row]) -> Option<Ms> {
     let back = case.scenario.back();
-    let by_the_first = |rows: &[Row]| rows.iter().filter(|row| row.by == Some(0)).count();
-    let at = lasting(rows, back, LENGTH, |rows| by_the_first(rows) as f64 >= RETURNED * rows.len() as f64)?;
-    Some(at - back)
+    Some(lasting(rows, back..LENGTH, |row| row.by == Some(0))? - back)
 }
 
-/// The first arrival within these bounds with which a second begins, still within them, of which `holds`.
-fn lasting(rows: &[Row], from: Ms, to: Ms, holds: impl Fn(&[Row]) -> bool) -> Option<Ms> {
+/// The first arrival within these bounds with which a second begins, still within them, in which it holds for [`SHARE`]
+/// of the requests.
+fn lasting(rows: &[Row], within: Range<Ms>, holds: impl Fn(&Row) -> bool) -> Option<Ms> {
     let place = |at: Ms| rows.partition_point(|row| row.arrived < at);
-    let candidates = &rows[place(from)..place((to + 1).saturating_sub(LASTING))];
-    let starts = candidates.iter().map(|row| row.arrived);
-    starts.into_iter().find(|at| holds(&rows[place(*at)..place(*at + LASTING)]))
+    let starts = &rows[place(within.start)..place((within.end + 1).saturating_sub(LASTING))];
+    let lasts = |at: &Ms| {
+        let second = &rows[place(*at)..place(*at + LASTING)];
+        second.iter().filter(|row| holds(row)).count() as f64 >= SHARE * second.len() as f64
+    };
+    starts.iter().map(|row| row.arrived).find(lasts)
 }
 
 /// How often an answer comes from another model than the answer to the request before.

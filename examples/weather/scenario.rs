@@ -106,7 +106,11 @@ pub fn all() -> Vec<Scenario> {
         scenario("flapping", flapping, every_five_seconds.map(|during| spell(FIRST, during, Fails(1.0)))),
         scenario("one provider lost", usual, [spell(NEXA, FAULT, Refuses)]),
         scenario("all down", all_down, [spell(ALL, FAULT, Fails(1.0))]),
-        scenario("cold start", usual, [spell(FIRST, FAULT, Fails(1.0)), spell(FIRST, warming_up, Cold { times: 10.0 })]),
+        scenario(
+            "cold start",
+            usual,
+            [spell(FIRST, FAULT, Fails(1.0)), spell(FIRST, warming_up, Cold { times: 10.0 })],
+        ),
     ]
 }
 

@@ -55,8 +55,8 @@ pub struct Row {
     /// The model that answered.
     pub by: Option<u8>,
     pub calls: u8,
-    /// Whether the first call was one that is answered in time.
-    pub straight: bool,
+    /// The model that was asked first.
+    pub first: Option<u8>,
 }
 
 /// What a policy did in one case.
@@ -85,9 +85,7 @@ impl Upstream {
     pub fn call(&mut self, request: usize, model: usize, at: Ms) -> Reply {
         let reply = self.foresee(request, model, at);
         let row = &mut self.log.rows[request];
-        if row.calls == 0 {
-            row.straight = reply.answers_within(self.case.timeout);
-        }
+        row.first.get_or_insert(model as u8);
         row.calls += 1;
         if let Reply::Answer(_) = reply {
             self.log.cost += MODELS[model].price;

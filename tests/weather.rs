@@ -1,0 +1,35 @@
+//! The weather is the same whenever one looks, or its figures would say nothing.
+
+#![allow(unreachable_pub, dead_code, reason = "modules of a program")]
+
+#[path = "../examples/weather/main.rs"]
+mod weather;
+
+use std::sync::Arc;
+use weather::{chance::Chance, policy::Policy, scenario, upstream::Case};
+
+fn case(name: &str, seed: u64) -> Case {
+    let scenario = scenario::all().into_iter().find(|scenario| scenario.name == name).expect("it is in the list");
+    let chance = Arc::new(Chance::new(seed));
+    Case { scenario: Arc::new(scenario), timeout: 2_000, seed, chance }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_answers() {
+    let case = case("flapping", 7);
+    let log = Policy::Failover.run(&case);
+    assert_eq!(log, Policy::Failover.run(&case));
+    let breakers_only = Policy::BreakersOnly.run(&case);
+    assert_ne!(log, breakers_only);
+    let calls = |log: &weather::upstream::Log| log.rows.iter().map(|row| usize::from(row.calls)).sum::<usize>();
+    assert!(calls(&breakers_only) < calls(&Policy::Loop.run(&case)));
+}
+
+#[test]
+fn in_fair_weather_every_policy_is_the_clairvoyant() {
+    let mut fair = case("flapping", 7);
+    fair.scenario = Arc::new(scenario::Scenario { name: "fair", spells: Vec::new(), limits: fair.scenario.limits });
+    let clairvoyant = Policy::Clairvoyant.run(&fair);
+    assert_eq!(Policy::Loop.run(&fair), clairvoyant);
+    assert_eq!(Policy::Failover.run(&fair), clairvoyant);
+}
