@@ -12,7 +12,8 @@ use tokio::{
 };
 use tower::{Layer, ServiceExt, service_fn};
 use tower_failover::{
-    Classify, Cooldown, FailoverLayer, Model, Models, Provider, Verdict, Why, aim as aim_by, classify as classify_by,
+    BreakerConfig, Classify, Cooldown, FailoverLayer, Model, Models, Provider, Tier, Verdict, Why, aim as aim_by,
+    classify as classify_by,
 };
 
 use super::{
@@ -25,7 +26,7 @@ use super::{
 macro_rules! configured {
     ($layer:expr, $policy:expr) => {
         match $policy {
-            Policy::BreakersOnly => $layer.in_listed_order(),
+            Policy::BreakersOnly => $layer.in_listed_order().protect_probes(false),
             _ => $layer,
         }
     };
@@ -49,16 +50,56 @@ type Response = (usize, Reply);
 
 /// Runs a case to its end.
 pub fn run(policy: Policy, case: &Case) -> Log {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("no system calls");
     let upstream = Arc::new(Mutex::new(Upstream::new(case.clone())));
-    runtime.block_on(drive(policy, case, Arc::clone(&upstream)));
-    drop(runtime);
+    on_paused_clock(drive(policy, case, Arc::clone(&upstream), &models(policy, case.seed)));
     let upstream = Arc::into_inner(upstream).expect("whatever was spawned ended with its runtime");
     upstream.into_inner().unwrap_or_else(PoisonError::into_inner).into_log()
 }
 
+/// Runs it once more, and says when a breaker or a tier is seen to have changed, and what all are then.
+pub fn watch(policy: Policy, case: &Case) -> Vec<(Ms, String)> {
+    on_paused_clock(async {
+        let models = models(policy, case.seed);
+        let mut seen: Vec<(Ms, String)> = Vec::new();
+        let start = Instant::now();
+        let watch = async {
+            loop {
+                let states = states(&models);
+                if seen.last().is_none_or(|(_, last)| *last != states) {
+                    seen.push((since(start), states));
+                }
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        let upstream = Arc::new(Mutex::new(Upstream::new(case.clone())));
+        tokio::select! {
+            biased;
+            () = drive(policy, case, upstream, &models) => {}
+            () = watch => {}
+        }
+        seen
+    })
+}
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+fn states(models: &Models) -> String {
+    let snapshot = models.snapshot();
+    let models = snapshot.models.iter().map(|model| match model.tier {
+        Tier::Healthy => format!("{} {}", model.name, model.breaker.state),
+        tier => format!("{} {}, {tier}", model.name, model.breaker.state),
+    });
+    let providers = snapshot.providers.iter().map(|provider| format!("{} {}", provider.name, provider.breaker.state));
+    models.chain(providers).collect::<Vec<_>>().join("; ")
+}
+
+fn on_paused_clock<T>(future: impl Future<Output = T>) -> T {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("no system calls");
+    runtime.block_on(future)
+}
+
 /// Sends every request when it is due, whatever became of those before, and waits for all.
-async fn drive(policy: Policy, case: &Case, upstream: Arc<Mutex<Upstream>>) {
+async fn drive(policy: Policy, case: &Case, upstream: Arc<Mutex<Upstream>>, models: &Models) {
     let start = Instant::now();
     let client = {
         let upstream = Arc::clone(&upstream);
@@ -74,7 +115,7 @@ async fn drive(policy: Policy, case: &Case, upstream: Arc<Mutex<Upstream>>) {
         })
     };
     let aim = aim_by(|model: &Model, request: Call| Ok((index(model), request)));
-    let layer = FailoverLayer::builder(models(case.seed)).aim(aim).classify(table()).attempt_timeout(ms(case.timeout));
+    let layer = FailoverLayer::builder(models.clone()).aim(aim).classify(table()).attempt_timeout(ms(case.timeout));
     let layer = configured!(layer.deadline(ms(deadline(case.timeout))), policy);
     let service = layer.build().expect("nothing is zero").layer(client);
     for (request, at) in case.chance.arrivals.iter().enumerate() {
@@ -92,9 +133,15 @@ async fn drive(policy: Policy, case: &Case, upstream: Arc<Mutex<Upstream>>) {
     sleep(ms(deadline(case.timeout) + 1)).await;
 }
 
-fn models(seed: u64) -> Models {
-    let models = PROVIDERS.iter().fold(Models::builder(), |models, name| models.provider(Provider::new(*name)));
-    let model = |model: &super::scenario::Model| Model::new(model.name, PROVIDERS[model.provider]).cost(model.price);
+fn models(policy: Policy, seed: u64) -> Models {
+    let breaker = match policy {
+        Policy::BreakersOnly => BreakerConfig::default().ramp(Duration::ZERO),
+        _ => BreakerConfig::default(),
+    };
+    let models = PROVIDERS.iter().fold(Models::builder(), |models, name| models.provider(Provider::new(*name).breaker(breaker.clone())));
+    let model = |model: &super::scenario::Model| {
+        Model::new(model.name, PROVIDERS[model.provider]).cost(model.price).breaker(breaker.clone())
+    };
     let models = MODELS.iter().map(model).fold(models, |models, model| models.model(model));
     models.seed(seed).build().expect("names are unique")
 }

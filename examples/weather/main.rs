@@ -90,7 +90,7 @@ fn main() -> ExitCode {
 fn draw_timelines(all: &[Seeds], policy: Policy) {
     for case in all.iter().map(|seeds| &run::worst(seeds).case) {
         println!("\n{}, seed {}, {}", report::key(case), case.seed, policy.name());
-        println!("{}", timeline::draw(&policy.run(case)));
+        println!("{}", timeline::draw(&policy.run(case), &policy.watch(case)));
     }
 }
 

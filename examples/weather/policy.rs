@@ -40,6 +40,14 @@ impl Policy {
             Self::Clairvoyant => clairvoyant(case),
         }
     }
+
+    /// What there is to see of breakers and tiers, whenever it changes.
+    pub fn watch(self, case: &Case) -> Vec<(Ms, String)> {
+        match self {
+            Self::BreakersOnly | Self::Failover => layer::watch(self, case),
+            Self::Loop | Self::Clairvoyant => Vec::new(),
+        }
+    }
 }
 
 /// All its calls in the order of time, as a model may serve only so many.

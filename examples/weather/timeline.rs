@@ -1,4 +1,4 @@
-//! One run second by second: whom the answers came from, and what was in the way.
+//! One run second by second: whom the answers came from, and what the breakers and tiers were.
 
 use super::{
     scenario::{LENGTH, MODELS, Ms},
@@ -7,14 +7,18 @@ use super::{
 
 const STEP: Ms = 1_000;
 
-/// One line for each second of arrivals; equal neighbours are not drawn together.
-pub fn draw(log: &Log) -> String {
-    let head = format!(
+/// One line for each second of arrivals, and above it what was seen to change within it.
+pub fn draw(log: &Log, seen: &[(Ms, String)]) -> String {
+    let mut lines = vec![format!(
         "{:>6}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
-        "second", "first", "second", "third", "nobody", "wasted", "median", "longest"
-    );
-    let lines = (0..LENGTH / STEP).map(|second| line(second, &log.rows));
-    std::iter::once(head).chain(lines).collect::<Vec<_>>().join("\n")
+        "second", "1st model", "2nd", "3rd", "nobody", "wasted", "median", "longest"
+    )];
+    for second in 0..LENGTH / STEP {
+        let within = seen.iter().filter(|(at, _)| at / STEP == second);
+        lines.extend(within.map(|(at, states)| format!("  {:.2} s: {states}", f64::from(*at) / 1000.0)));
+        lines.push(line(second, &log.rows));
+    }
+    lines.join("\n")
 }
 
 fn line(second: Ms, rows: &[Row]) -> String {
