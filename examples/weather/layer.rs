@@ -12,8 +12,8 @@ use tokio::{
 };
 use tower::{Layer, ServiceExt, service_fn};
 use tower_failover::{
-    BreakerConfig, Classify, Cooldown, FailoverLayer, Model, Models, Provider, Tier, Verdict, Why, aim as aim_by,
-    classify as classify_by,
+    BreakerConfig, Classify, Cooldown, FailoverBuilder, FailoverLayer, Model, Models, Provider, Tier, Verdict, Why,
+    aim as aim_by, classify as classify_by,
 };
 
 use super::{
@@ -23,13 +23,18 @@ use super::{
 };
 
 /// The one place where policies differ: each rule that `breakers_only` does without is switched off here.
-macro_rules! configured {
-    ($layer:expr, $policy:expr) => {
-        match $policy {
-            Policy::BreakersOnly => $layer.in_listed_order().protect_probes(false),
-            _ => $layer,
-        }
-    };
+fn configured<A, K, R, F>(layer: FailoverBuilder<A, K, R, F>, policy: Policy) -> FailoverBuilder<A, K, R, F> {
+    match policy {
+        Policy::BreakersOnly => layer.in_listed_order().protect_probes(false),
+        _ => layer,
+    }
+}
+
+fn breaker(policy: Policy) -> BreakerConfig {
+    match policy {
+        Policy::BreakersOnly => BreakerConfig::default().ramp(Duration::ZERO),
+        _ => BreakerConfig::default(),
+    }
 }
 
 #[derive(Debug)]
@@ -42,6 +47,9 @@ impl std::fmt::Display for NoConnection {
 }
 
 impl std::error::Error for NoConnection {}
+
+/// How often a run that is watched is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// One request.
 type Call = u32;
@@ -81,8 +89,6 @@ pub fn watch(policy: Policy, case: &Case) -> Vec<(Ms, String)> {
     })
 }
 
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-
 fn states(models: &Models) -> String {
     let snapshot = models.snapshot();
     let models = snapshot.models.iter().map(|model| match model.tier {
@@ -116,7 +122,7 @@ async fn drive(policy: Policy, case: &Case, upstream: Arc<Mutex<Upstream>>, mode
     };
     let aim = aim_by(|model: &Model, request: Call| Ok((index(model), request)));
     let layer = FailoverLayer::builder(models.clone()).aim(aim).classify(table()).attempt_timeout(ms(case.timeout));
-    let layer = configured!(layer.deadline(ms(deadline(case.timeout))), policy);
+    let layer = configured(layer.deadline(ms(deadline(case.timeout))), policy);
     let service = layer.build().expect("nothing is zero").layer(client);
     for (request, at) in case.chance.arrivals.iter().enumerate() {
         sleep_until(start + ms(*at)).await;
@@ -134,11 +140,9 @@ async fn drive(policy: Policy, case: &Case, upstream: Arc<Mutex<Upstream>>, mode
 }
 
 fn models(policy: Policy, seed: u64) -> Models {
-    let breaker = match policy {
-        Policy::BreakersOnly => BreakerConfig::default().ramp(Duration::ZERO),
-        _ => BreakerConfig::default(),
-    };
-    let models = PROVIDERS.iter().fold(Models::builder(), |models, name| models.provider(Provider::new(*name).breaker(breaker.clone())));
+    let breaker = breaker(policy);
+    let provider = |name: &&str| Provider::new(*name).breaker(breaker.clone());
+    let models = PROVIDERS.iter().map(provider).fold(Models::builder(), |models, provider| models.provider(provider));
     let model = |model: &super::scenario::Model| {
         Model::new(model.name, PROVIDERS[model.provider]).cost(model.price).breaker(breaker.clone())
     };
