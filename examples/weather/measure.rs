@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::{Value, json};
 
 use super::{
-    scenario::{LENGTH, Ms, deadline},
+    scenario::{LENGTH, MODELS, Ms},
     upstream::{Case, Log, Row},
 };
 
@@ -20,7 +20,7 @@ pub struct Figures {
     pub answerable: usize,
     /// Of the answerable ones.
     pub answered: usize,
-    /// Latencies are over the answerable ones; an unanswered one counts as its deadline.
+    /// Latencies are over the answered ones.
     pub p50_ms: Ms,
     pub p99_ms: Ms,
     pub calls_per_request: f64,
@@ -38,9 +38,7 @@ impl Figures {
         let rows = &log.rows;
         let answerable: Vec<&Row> =
             rows.iter().zip(&clairvoyant.rows).filter(|(_, limit)| limit.by.is_some()).map(|(row, _)| row).collect();
-        let unanswered = deadline(case.timeout);
-        let latency = |row: &&Row| row.by.map_or(unanswered, |_| row.took);
-        let mut latencies: Vec<Ms> = answerable.iter().map(latency).collect();
+        let mut latencies: Vec<Ms> = answerable.iter().filter(|row| row.by.is_some()).map(|row| row.took).collect();
         latencies.sort_unstable();
         let calls: usize = rows.iter().map(|row| usize::from(row.calls)).sum();
         Self {
@@ -107,10 +105,18 @@ fn lasting(rows: &[Row], within: Range<Ms>, holds: impl Fn(&Row) -> bool) -> Opt
     starts.iter().map(|row| row.arrived).find(lasts)
 }
 
-/// How often an answer comes from another model than the answer to the request before.
+/// How often the serving model changes from one second to the next. It is the one that answers most requests of its second:
+/// a probe, or a failure that goes to the next model, changes nothing.
 fn changes(rows: &[Row]) -> usize {
-    let answered: Vec<u8> = rows.iter().filter_map(|row| row.by).collect();
-    answered.windows(2).filter(|pair| pair[0] != pair[1]).count()
+    let of_second = |rows: &[Row]| {
+        let mut answers = [0_usize; MODELS.len()];
+        rows.iter().filter_map(|row| row.by).for_each(|by| answers[usize::from(by)] += 1);
+        let most = answers.iter().copied().max().filter(|most| *most > 0)?;
+        answers.iter().position(|answers| *answers == most)
+    };
+    let seconds = rows.chunk_by(|one, next| one.arrived / 1_000 == next.arrived / 1_000);
+    let serving: Vec<usize> = seconds.filter_map(of_second).collect();
+    serving.windows(2).filter(|pair| pair[0] != pair[1]).count()
 }
 
 /// The smallest latency that a share of `rank` does not exceed.

@@ -12,12 +12,14 @@ use crate::{
     classify::{Charge, Executed, Next, Verdict, Vouches, Why},
     lane::Lane,
     machine::{
-        Nanos, nanos,
+        Nanos,
+        breaker::Refusal,
+        nanos,
         plan::{self, Cursor, Set},
         score::Tier,
     },
     models::{LiveModel, Registry},
-    permit::Permit,
+    permit::{Permit, Refused},
     sync::Ordering,
 };
 use smallvec::SmallVec;
@@ -141,6 +143,13 @@ impl Journey {
             let position = self.cursor.next(self.within, tier, in_trouble)?;
             let model = self.candidates.get(position);
             if let Err(refused) = Permit::peek(registry, model, now) {
+                match refused {
+                    Refused::Model(Refusal::Open { .. }) => registry.models[model].skipped(now),
+                    Refused::Provider(Refusal::Open { .. }) => {
+                        registry.providers[self.live(model).provider].skipped(now)
+                    }
+                    _ => {}
+                }
                 self.skip(model, Skip::refused(refused, now), now);
             } else if self.costs_too_much(model) && self.beside {
                 self.cursor.put_back(position);
@@ -223,7 +232,7 @@ impl Journey {
             }
             turned_to.insert(provider);
             let Some(model) = self.last_resort_of(provider, now) else { continue };
-            if self.registry().providers[provider].take_last_resort(now) {
+            if self.registry().take_last_resort(provider, now) {
                 self.live(model).last_resort.store(now.saturating_add(1), Ordering::Relaxed);
                 return Some(self.choice(model, now, true, true));
             }

@@ -27,6 +27,10 @@ pub const UNAUTHORIZED_IN_A_ROW: u32 = 2;
 /// How often one request for each provider goes through as a last resort: once a second.
 pub const LAST_RESORT_EVERY: Duration = Duration::from_secs(1);
 
+/// An open wait that has doubled ends early, when so many requests have gone elsewhere meanwhile: 1 000, of which one
+/// probe is a thousandth. But it is never shorter than the first.
+pub const EARLY_PROBE_AFTER: u64 = 1_000;
+
 /// A call that is dropped after this many times what its model usually takes was hanging: 3.
 pub const HANG_MULTIPLE: u32 = 3;
 /// The least that a call must have waited to have been hanging: 1 s.
@@ -34,8 +38,9 @@ pub const HANG_FLOOR: Duration = Duration::from_secs(1);
 
 /// So many calls that should have been answered long ago make a model suspect: 5.
 pub const SUSPECT_CALLS: usize = 5;
-/// Long ago is this many times what its slowest successes take (the 99th percentile): 3.
-pub const SUSPECT_MULTIPLE: u32 = 3;
+/// Long ago is twice what its successes usually take (the median), and no less than the slowest of a hundred take (the 99th
+/// percentile).
+pub const SUSPECT_MULTIPLE: u32 = 2;
 /// At the least that is 1 s.
 pub const SUSPECT_FLOOR: Duration = Duration::from_secs(1);
 /// After so many successes it is known how long they take: 20.
@@ -52,9 +57,11 @@ pub(crate) struct LiveModel {
     pub(crate) score: Score,
     pub(crate) pending: Pending,
     quantiles: Quantiles,
-    /// What the slowest successes took when that was last known; 0 before.
-    slowest: AtomicU64,
+    /// How long a call under way must be waited for to be evidence, when that was last known; 0 before.
+    long: AtomicU64,
     turns: Turns,
+    /// Requests that went elsewhere since its breaker opened.
+    skips: AtomicU64,
     pub(crate) ramp: Ramp,
     /// When it was last asked as a last resort, plus one; 0 for never.
     pub(crate) last_resort: AtomicU64,
@@ -72,7 +79,8 @@ impl LiveModel {
             score: Score::new(),
             pending: Pending::new(stripes),
             quantiles: Quantiles::new(stripes),
-            slowest: AtomicU64::new(0),
+            long: AtomicU64::new(0),
+            skips: AtomicU64::new(0),
             turns: Turns::new(),
             ramp: Ramp::new(model.get_breaker().ramp),
             last_resort: AtomicU64::new(0),
@@ -109,6 +117,9 @@ impl LiveModel {
             Outcome::Failure(_) => self.score.record(false, now),
         };
         let transition = self.breaker.settle(ticket, outcome, wait, now);
+        if transition.as_ref().is_some_and(|transition| transition.to == State::Open) {
+            self.skips.store(0, Ordering::Relaxed);
+        }
         if transition.as_ref().is_some_and(|transition| transition.to == State::Closed) {
             self.score.closed(now);
             self.ramp.begin(now);
@@ -119,6 +130,11 @@ impl LiveModel {
     /// Whether one request, out of many, sees it although it is degraded.
     pub(crate) fn takes_turn(&self, now: Nanos) -> bool {
         self.turns.take(now)
+    }
+
+    /// A request goes elsewhere because the breaker is open.
+    pub(crate) fn skipped(&self, now: Nanos) {
+        early_probe(&self.skips, &self.breaker, now);
     }
 
     /// In which tier it is; and the same once more if the time that has passed has changed it.
@@ -139,15 +155,14 @@ impl LiveModel {
         if unanswered(nanos(SUSPECT_FLOOR)) < SUSPECT_CALLS {
             return false;
         }
-        if let Some(slowest) = self.quantiles.quantile(0.99, SUSPECT_SUCCESSES, now) {
-            self.slowest.store(slowest, Ordering::Relaxed);
+        let quantile = |share| self.quantiles.quantile(share, SUSPECT_SUCCESSES, now);
+        if let (Some(slowest), Some(usual)) = (quantile(0.99), quantile(0.5)) {
+            let long = slowest.max(usual.saturating_mul(SUSPECT_MULTIPLE.into())).max(nanos(SUSPECT_FLOOR));
+            self.long.store(long, Ordering::Relaxed);
         }
-        match self.slowest.load(Ordering::Relaxed) {
+        match self.long.load(Ordering::Relaxed) {
             0 => false,
-            slowest => {
-                let long = slowest.saturating_mul(SUSPECT_MULTIPLE.into()).max(nanos(SUSPECT_FLOOR));
-                unanswered(long) >= SUSPECT_CALLS
-            }
+            long => unanswered(long) >= SUSPECT_CALLS,
         }
     }
 
@@ -169,6 +184,8 @@ pub(crate) struct LiveProvider {
     pub(crate) ramp: Ramp,
     bucket: Mutex<Bucket>,
     marks: Mutex<Marks>,
+    /// Requests that went elsewhere since its breaker opened.
+    skips: AtomicU64,
     /// Whether there are marks: spares successes the lock.
     marked: AtomicU64,
     /// From when the next last resort may go through.
@@ -191,6 +208,7 @@ impl LiveProvider {
             ramp: Ramp::new(provider.get_breaker().ramp),
             bucket: Mutex::new(Bucket::new(provider.get_budget().clone())),
             marks: Mutex::default(),
+            skips: AtomicU64::new(0),
             marked: AtomicU64::new(0),
             last_resort_at: AtomicU64::new(0),
             provider,
@@ -244,11 +262,34 @@ impl LiveProvider {
         result
     }
 
-    /// Whether a last resort may go through now; it takes the turn of this second.
-    pub(crate) fn take_last_resort(&self, now: Nanos) -> bool {
-        let at = self.last_resort_at.load(Ordering::Relaxed);
-        let next = now.saturating_add(nanos(LAST_RESORT_EVERY));
+    /// A request goes elsewhere because the breaker is open.
+    pub(crate) fn skipped(&self, now: Nanos) {
+        early_probe(&self.skips, &self.breaker, now);
+    }
+
+    /// Its breaker has opened.
+    pub(crate) fn opened(&self) {
+        self.skips.store(0, Ordering::Relaxed);
+    }
+
+    /// From when on its next last resort may go through.
+    pub(crate) fn last_resort_at(&self) -> Nanos {
+        self.last_resort_at.load(Ordering::Relaxed)
+    }
+
+    /// Whether a last resort may go through now; then the next not before that time.
+    pub(crate) fn take_last_resort(&self, now: Nanos, next: Nanos) -> bool {
+        let at = self.last_resort_at();
         at <= now && self.last_resort_at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// Ends the open wait once so many requests have gone elsewhere that a probe is hardly one of them. Looks only at every
+/// few, as it takes a lock.
+fn early_probe(skips: &AtomicU64, breaker: &Breaker, now: Nanos) {
+    let skipped = skips.fetch_add(1, Ordering::Relaxed) + 1;
+    if skipped >= EARLY_PROBE_AFTER && skipped % (EARLY_PROBE_AFTER / 8) == 0 && breaker.end_wait(now) {
+        skips.store(0, Ordering::Relaxed);
     }
 }
 

@@ -6,8 +6,8 @@ mod snapshot;
 
 pub use builder::ModelsBuilder;
 pub use live::{
-    HANG_FLOOR, HANG_MULTIPLE, LAST_RESORT_EVERY, SUSPECT_CALLS, SUSPECT_FLOOR, SUSPECT_MULTIPLE, SUSPECT_SUCCESSES,
-    UNAUTHORIZED_IN_A_ROW,
+    EARLY_PROBE_AFTER, HANG_FLOOR, HANG_MULTIPLE, LAST_RESORT_EVERY, SUSPECT_CALLS, SUSPECT_FLOOR, SUSPECT_MULTIPLE,
+    SUSPECT_SUCCESSES, UNAUTHORIZED_IN_A_ROW,
 };
 pub(crate) use live::{LiveModel, LiveProvider};
 pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, Snapshot, WindowSnapshot};
@@ -17,7 +17,7 @@ use crate::{
     log::say,
     machine::{
         Nanos,
-        breaker::{Breaker, Command, State, Transition, Wait},
+        breaker::{Breaker, Cause, Command, State, Transition, Wait},
         nanos,
         score::Tier,
     },
@@ -230,10 +230,22 @@ impl Registry {
         let mut changes = SmallVec::<[(usize, Transition); 4]>::new();
         changes.extend(model.1.map(|transition| (model.0, transition)));
         let own = changes.len();
+        if provider.1.is_some_and(|transition| transition.to == State::Open) {
+            self.providers[provider.0].opened();
+        }
         if provider.1.is_some_and(|transition| transition.to == State::Closed) {
             self.providers[provider.0].ramp.begin(now);
             let hasten = |model: &usize| Some((*model, self.models[*model].breaker.hasten(now)?));
             changes.extend(self.providers[provider.0].models.iter().filter_map(hasten));
+        }
+        let mut of_providers = SmallVec::<[(usize, Transition); 2]>::new();
+        if changes[..own].iter().any(|(_, transition)| transition.cause == Cause::LastResort) {
+            // All were down, and one is back: the others may be too, and need not sit out their waits.
+            let hasten = |breaker: &Breaker| breaker.hasten_because(Cause::LastResort, now);
+            let providers = self.providers.iter().enumerate().filter(|(index, _)| *index != provider.0);
+            of_providers.extend(providers.filter_map(|(index, live)| Some((index, hasten(&live.breaker)?))));
+            let models = self.models.iter().enumerate();
+            changes.extend(models.filter_map(|(index, live)| Some((index, hasten(&live.breaker)?))));
         }
         for (index, transition) in &changes[..own] {
             self.log_model(*index, transition, now);
@@ -241,9 +253,27 @@ impl Registry {
         if let Some(transition) = &provider.1 {
             self.log(None, self.providers[provider.0].provider.name(), transition, now);
         }
+        for (index, transition) in &of_providers {
+            self.log(None, self.providers[*index].provider.name(), transition, now);
+        }
         for (index, transition) in &changes[own..] {
             self.log_model(*index, transition, now);
         }
+    }
+
+    /// Whether a last resort may go through to this provider now: one a second. The providers take turns, as far as that
+    /// goes, so that somebody is asked more often than that when all are down.
+    pub(crate) fn take_last_resort(&self, provider: usize, now: Nanos) -> bool {
+        let count = self.providers.len() as Nanos;
+        let (second, apart) = (nanos(LAST_RESORT_EVERY), nanos(LAST_RESORT_EVERY) / count.max(1));
+        let mut next = now.saturating_add(second);
+        let others = || self.providers.iter().enumerate().filter(|(other, _)| *other != provider);
+        for _ in 1..count.min(8) {
+            if others().any(|(_, other)| other.last_resort_at().abs_diff(next) < apart / 2) {
+                next = next.saturating_add(apart);
+            }
+        }
+        self.providers[provider].take_last_resort(now, next)
     }
 
     /// In which tier a model is.

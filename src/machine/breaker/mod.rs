@@ -183,6 +183,11 @@ impl Breaker {
 
     /// What stands behind this breaker answers again: no need to sit out the open wait. A cooldown stands.
     pub(crate) fn hasten(&self, now: Nanos) -> Option<Transition> {
+        self.hasten_because(Cause::ProviderRecovered, now)
+    }
+
+    /// The same, for another cause.
+    pub(crate) fn hasten_because(&self, cause: Cause, now: Nanos) -> Option<Transition> {
         if self.word().state != State::Open {
             return None;
         }
@@ -194,7 +199,18 @@ impl Breaker {
             self.open_until.store(0, Ordering::Relaxed);
             return None;
         }
-        Some(self.enter(&mut slow, State::HalfOpen, Cause::ProviderRecovered, now))
+        Some(self.enter(&mut slow, State::HalfOpen, cause, now))
+    }
+
+    /// Ends an open wait that has doubled, once the first would have elapsed. Whether it has; a cooldown stands.
+    pub(crate) fn end_wait(&self, now: Nanos) -> bool {
+        let slow = lock(&self.slow);
+        let waits = self.word().state == State::Open && self.open_until.load(Ordering::Relaxed) > now;
+        let ends = waits && now.saturating_sub(slow.since) >= nanos(self.config.open_wait);
+        if ends {
+            self.open_until.store(now, Ordering::Relaxed);
+        }
+        ends
     }
 
     /// Blocks until the wait has elapsed, at the upstream's word or an operator's. Forced states stay.

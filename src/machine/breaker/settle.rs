@@ -105,6 +105,10 @@ impl Breaker {
             return Some(self.enter(slow, State::Closed, Cause::ProbesSucceeded, now));
         }
         if slow.probes.failures() > probes - successes {
+            if matches!(slow.cause, Some(Cause::ProviderRecovered | Cause::LastResort)) {
+                // It came before its wait had elapsed, so that the wait was not too short.
+                slow.level = slow.level.saturating_sub(1);
+            }
             return Some(self.open(slow, Cause::ProbesFailed, now));
         }
         self.publish_places(slow);
@@ -117,13 +121,8 @@ impl Breaker {
             return None;
         }
         slow.growing.reset();
-        let (successes, _) = self.asked_of_probes(slow);
-        if successes <= 1 {
-            return Some(self.enter(slow, State::Closed, Cause::LastResort, now));
-        }
-        let transition = self.enter(slow, State::HalfOpen, Cause::LastResort, now);
-        slow.probes.succeeded();
-        Some(transition)
+        // Nobody else could be asked: to let one call through at a time would spare nobody anything.
+        Some(self.enter(slow, State::Closed, Cause::LastResort, now))
     }
 
     /// How many successes among how many probes close: one of one after a mere cooldown.

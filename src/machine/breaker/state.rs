@@ -87,7 +87,8 @@ pub enum Cause {
     ProbesFailed,
     /// The provider of this model answers again.
     ProviderRecovered,
-    /// Nobody else could be asked, and this one answered.
+    /// Nobody could be asked, and a last resort was answered: by this one, which closed, or by another, which made this one
+    /// half-open.
     LastResort,
     /// An operator said so.
     Command(Command),
@@ -103,7 +104,7 @@ impl fmt::Display for Cause {
             Self::ProbesSucceeded => f.write_str("probes succeeded"),
             Self::ProbesFailed => f.write_str("probes failed"),
             Self::ProviderRecovered => f.write_str("provider recovered"),
-            Self::LastResort => f.write_str("answered as last resort"),
+            Self::LastResort => f.write_str("a last resort was answered"),
             Self::Command(command) => write!(f, "command: {command}"),
         }
     }

@@ -34,6 +34,7 @@ enum Op {
     },
     CoolDown(Duration),
     Hasten,
+    EndWait,
     Command(Command),
 }
 
@@ -80,6 +81,7 @@ fn compare(config: BreakerConfig, members: usize, ops: &[Op]) {
                 assert_eq!(transition, model.cool_down(wait, seen(now), now));
             }
             Op::Hasten => assert_eq!(breaker.hasten(now), model.hasten(now)),
+            Op::EndWait => assert_eq!(breaker.end_wait(now), model.end_wait(now)),
             Op::Command(command) => assert_eq!(breaker.command(command, now), model.command(command, now)),
         }
         assert_eq!(breaker.view(now), model.view(now), "after {op:?} at {now}");
@@ -138,6 +140,7 @@ fn ops() -> impl Strategy<Value = Op> {
             .prop_map(|(back, outcome, cooldown)| Op::Settle { back, outcome, cooldown }),
         1 => wait().prop_map(Op::CoolDown),
         2 => Just(Op::Hasten),
+        2 => Just(Op::EndWait),
         2 => command.prop_map(Op::Command),
     ]
 }

@@ -165,6 +165,9 @@ impl Model {
         if good >= needed {
             Some(self.enter(State::Closed, Cause::ProbesSucceeded, now))
         } else if bad > of - needed {
+            if self.cause == Some(Cause::ProviderRecovered) {
+                self.openings = self.openings.saturating_sub(1);
+            }
             Some(self.trip(Cause::ProbesFailed, now))
         } else {
             None
@@ -175,12 +178,7 @@ impl Model {
         if outcome != Outcome::Success || limited || self.cooldown_until > now {
             return None;
         }
-        if self.good_probes_of().0 == 1 {
-            return Some(self.enter(State::Closed, Cause::LastResort, now));
-        }
-        let transition = self.enter(State::HalfOpen, Cause::LastResort, now);
-        self.results.push((now, outcome));
-        Some(transition)
+        Some(self.enter(State::Closed, Cause::LastResort, now))
     }
 
     fn good_probes_of(&self) -> (usize, usize) {
@@ -300,6 +298,15 @@ impl Model {
         }
         self.open_until = 0;
         (self.cooldown_until <= now).then(|| self.enter(State::HalfOpen, Cause::ProviderRecovered, now))
+    }
+
+    pub(super) fn end_wait(&mut self, now: Nanos) -> bool {
+        let ends =
+            self.state == State::Open && self.open_until > now && now - self.since >= nanos(self.config.open_wait);
+        if ends {
+            self.open_until = now;
+        }
+        ends
     }
 
     pub(super) fn command(&mut self, command: Command, now: Nanos) -> Option<Transition> {
