@@ -29,7 +29,7 @@ pub(crate) struct Permit {
     started: Nanos,
     /// Among the calls under way.
     place: Option<Place>,
-    entered_gates: Entered,
+    gates: Entered,
     /// Whether the service inside has been called.
     begun: bool,
     /// Whether the upstream has been asked and has not answered: only then can it hang.
@@ -53,6 +53,7 @@ pub(crate) enum Refused {
 }
 
 /// A place below the bounds on calls under way, of a model and of its provider, until it is dropped.
+#[derive(Default)]
 struct Entered(Option<(Lane<Registry>, usize)>);
 
 impl Entered {
@@ -70,11 +71,6 @@ impl Entered {
             return Err(Refused::ProviderFull);
         }
         Ok(Self(Some((registry.clone(), index))))
-    }
-
-    #[cfg(feature = "http")]
-    fn take(&mut self) -> Self {
-        Self(self.0.take())
     }
 }
 
@@ -117,8 +113,9 @@ impl Permit {
     /// Whether only an open wait stands in the way of a call. Changes nothing.
     pub(crate) fn peek_last_resort(registry: &Registry, index: usize, now: Nanos) -> bool {
         let live = &registry.models[index];
-        !matches!(Self::peek(registry, index, now), Ok(()) | Err(Refused::ModelFull | Refused::ProviderFull))
-            && !(live.gate.is_full() || registry.providers[live.provider].gate.is_full())
+        let full = live.gate.is_full() || registry.providers[live.provider].gate.is_full();
+        !full
+            && Self::peek(registry, index, now).is_err()
             && live.breaker.peek_last_resort(now)
             && registry.providers[live.provider].breaker.peek_last_resort(now)
     }
@@ -162,7 +159,7 @@ impl Permit {
             provider: provider.map_err(Refused::Provider)?,
             started: now,
             place: None,
-            entered_gates: entered,
+            gates: entered,
             begun: false,
             waiting: false,
             entered: false,
@@ -322,7 +319,7 @@ impl Permit {
             provider: breaker.follow_up(),
             started: self.started,
             waiting_since: None,
-            _entered_gates: self.entered_gates.take(),
+            _gates: std::mem::take(&mut self.gates),
             arrived: self.first_byte,
             entered: false,
             settled: false,
@@ -339,6 +336,7 @@ impl Permit {
     fn close(&mut self, model: Settlement, provider: Settlement, now: Nanos) {
         self.settled = true;
         self.leave();
+        drop(std::mem::take(&mut self.gates));
         let live = self.live();
         if self.begun {
             live.flow.end();
@@ -386,7 +384,7 @@ pub(crate) struct Committed {
     started: Nanos,
     /// Since when a poll has been waiting for the next frame: a slow reader is not a slow model.
     waiting_since: Option<Nanos>,
-    _entered_gates: Entered,
+    _gates: Entered,
     /// Whether it is known how long the first frame took.
     arrived: bool,
     /// Whether our own poll is on the stack: set when a panic unwinds through it.

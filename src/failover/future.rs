@@ -35,6 +35,7 @@ type ClientFuture<Req, C, A, R> = <Client<Req, C, A, R> as Service<Out<Req, A, R
 type ClientResponse<Req, C, A, R> = <Client<Req, C, A, R> as Service<Out<Req, A, R>>>::Response;
 type ClientError<Req, C, A, R> = <Client<Req, C, A, R> as Service<Out<Req, A, R>>>::Error;
 type RunOf<Req, C, A, R> = Run<Client<Req, C, A, R>, ClientFuture<Req, C, A, R>>;
+type BoxedRunOf<Req, C, A, R> = Pin<Box<RunOf<Req, C, A, R>>>;
 type LastOf<Req, C, A, R> = Last<ClientResponse<Req, C, A, R>, ClientError<Req, C, A, R>>;
 
 /// The future of one request. Dropping it drops every attempt under way.
@@ -58,7 +59,7 @@ where
     #[pin]
     first: Option<RunOf<Req, C, A, R>>,
     /// The one beside it, started later.
-    second: Option<Pin<Box<RunOf<Req, C, A, R>>>>,
+    second: Option<BoxedRunOf<Req, C, A, R>>,
     hedge: Hedging,
     /// While it waits for somebody to be back.
     patience: Option<Pin<Box<Sleep>>>,
@@ -305,7 +306,6 @@ impl<S, Fut> Run<S, Fut> {
 
 impl<S, Fut> Run<S, Fut> {
     /// Drives one attempt to its end: readiness, permit, aim, call.
-    #[expect(clippy::type_complexity, reason = "an event of this client")]
     fn drive<Req, A, K, R, F>(
         self: Pin<&mut Self>,
         engine: &Engine<A, K, R, F>,

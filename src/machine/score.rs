@@ -192,10 +192,8 @@ impl Score {
             Some(_) if !good => {
                 self.turn(degraded, 1);
             }
-            Some(since) if now.saturating_sub(since) >= nanos(HEALTHY_FOR) => {
-                if self.turn(degraded, 0) {
-                    return (Tier::Healthy, Some(Tier::Healthy));
-                }
+            Some(since) if now.saturating_sub(since) >= nanos(HEALTHY_FOR) && self.turn(degraded, 0) => {
+                return (Tier::Healthy, Some(Tier::Healthy));
             }
             _ => {}
         }
@@ -298,12 +296,20 @@ mod tests {
     #[test]
     fn a_relapse_begins_the_ten_seconds_anew() {
         let score = Score::new();
-        (0..10).for_each(|_| drop(score.record(false, 0)));
-        (0..90).for_each(|_| drop(score.record(true, SECOND)));
+        (0..10).for_each(|_| {
+            score.record(false, 0);
+        });
+        (0..90).for_each(|_| {
+            score.record(true, SECOND);
+        });
         assert!(score.score(SECOND) >= HEALTHY_FROM);
-        (0..20).for_each(|_| drop(score.record(false, 9 * SECOND)));
+        (0..20).for_each(|_| {
+            score.record(false, 9 * SECOND);
+        });
         assert!(score.score(9 * SECOND) < HEALTHY_FROM);
-        (0..80).for_each(|_| drop(score.record(true, 10 * SECOND)));
+        (0..80).for_each(|_| {
+            score.record(true, 10 * SECOND);
+        });
         assert_eq!(score.tier(12 * SECOND).0, Tier::Degraded, "eleven seconds after it was good first");
         assert_eq!(score.tier(20 * SECOND), (Tier::Healthy, Some(Tier::Healthy)));
     }
@@ -311,7 +317,9 @@ mod tests {
     #[test]
     fn what_is_long_ago_is_forgotten() {
         let score = Score::new();
-        (0..100).for_each(|_| drop(score.record(false, 0)));
+        (0..100).for_each(|_| {
+            score.record(false, 0);
+        });
         assert!(score.score(0) < 0.05);
         let mut now = 0;
         while score.tier(now).0 == Tier::Degraded {
@@ -327,7 +335,9 @@ mod tests {
     #[test]
     fn closing_leaves_five_outcomes_in_proportion() {
         let score = Score::new();
-        (0..80).for_each(|call| drop(score.record(call % 4 != 0, 0)));
+        (0..80).for_each(|call| {
+            score.record(call % 4 != 0, 0);
+        });
         score.closed(0);
         assert!((score.outcomes(0) - 5.0).abs() < 0.01);
         assert!((score.score(0) - (3.75 + 4.75) / 10.0).abs() < 0.01);
@@ -338,7 +348,9 @@ mod tests {
     #[test]
     fn a_busy_model_counts_its_last_hundred() {
         let score = Score::new();
-        (0..1_000_000).for_each(|call| drop(score.record(true, call)));
+        (0..1_000_000).for_each(|call| {
+            score.record(true, call);
+        });
         assert!((score.outcomes(1_000_000) - 100.0).abs() < 0.01);
         let failures = (1..).take_while(|_| {
             score.record(false, 1_000_000);
@@ -371,8 +383,12 @@ mod tests {
                 match what {
                     0 => score.closed(now),
                     1 => score.reset(),
-                    2 => drop(score.tier(now)),
-                    success => drop(score.record(success == 3, now)),
+                    2 => {
+                        score.tier(now);
+                    }
+                    success => {
+                        score.record(success == 3, now);
+                    }
                 }
                 let q = score.score(now);
                 prop_assert!((0.0..=1.0).contains(&q), "{q}");
