@@ -6,7 +6,7 @@ use crate::{
 };
 use futures::{future::join_all, poll};
 use tokio::time::advance;
-use tower_failover::{Cause, Command, Error, Plan, Skip, State, Whose};
+use tower_failover::{Cause, Command, Error, Plan, Skip, State, Whose, defaults::EARLY_PROBE_AFTER};
 
 /// Models that have tripped, each after one failure, some for 10 s.
 async fn outage(names: &str) -> World {
@@ -320,4 +320,118 @@ async fn law_22_each_candidate_is_told_once() {
     names.sort();
     assert_eq!(names, ["a1", "a2", "b1"]);
     assert!(matches!(skip(&served, "a2"), Skip::Open(Whose::Model, _)));
+}
+
+/// `a1` open for 40 s, the third time in a row, with `b1` to go to.
+async fn open_for_long() -> crate::world::World {
+    let world = setup("a1@a b1@b").breakers(trips_after(1)).build();
+    world.script.play("a1", [503]);
+    for wait in [0, 10, 20] {
+        advance(secs(wait)).await;
+        answer(world.ask().await);
+    }
+    assert_eq!(world.breaker("a1").retry_in, Some(secs(40)));
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubled_open_wait_ends_early_when_a_thousand_requests_have_gone_elsewhere() {
+    let world = open_for_long().await;
+    world.script.play("a1", [200]);
+    // Not before the first wait, however many they are.
+    for _ in 0..2 * EARLY_PROBE_AFTER {
+        answer(world.ask().await);
+    }
+    advance(secs(9)).await;
+    for _ in 0..EARLY_PROBE_AFTER {
+        assert_eq!(tried(&answer(world.ask().await).1), ["b1"]);
+    }
+    advance(secs(1)).await;
+    let mut elsewhere = 0;
+    while tried(&answer(world.ask().await).1) == ["b1"] {
+        elsewhere += 1;
+    }
+    assert!(elsewhere <= EARLY_PROBE_AFTER / 8, "{elsewhere}: soon after, as it looks at every few only");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubled_open_wait_does_not_end_early_for_few() {
+    let world = open_for_long().await;
+    for _ in 0..EARLY_PROBE_AFTER - 1 {
+        answer(world.ask().await);
+    }
+    advance(secs(39)).await;
+    assert_eq!(tried(&answer(world.ask().await).1), ["b1"]);
+    // The count begins anew with each opening.
+    advance(secs(1)).await;
+    answer(world.ask().await);
+    assert_eq!(world.breaker("a1").retry_in, Some(secs(80)));
+    advance(secs(20)).await;
+    for _ in 0..EARLY_PROBE_AFTER - 1 {
+        assert_eq!(tried(&answer(world.ask().await).1), ["b1"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_17_a_cooldown_does_not_end_early() {
+    let world = open_for_long().await;
+    world.models.cool_down("a1", secs(100)).unwrap();
+    advance(secs(41)).await;
+    for _ in 0..2 * EARLY_PROBE_AFTER {
+        assert_eq!(tried(&answer(world.ask().await).1), ["b1"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_22_a_last_resort_that_is_answered_lets_all_others_be_probed() {
+    let long = trips_after(1).open_wait(secs(300), secs(300));
+    let world = setup("a1@a a2@a b1@b c1@c d1@d").breakers(long.clone());
+    let world = world.providers(|provider| match provider.name() {
+        "b" => provider.breaker(long.clone()),
+        _ => provider,
+    });
+    let world = world.build();
+    world.command("d1", Command::ForceOpen);
+    world.models.cool_down("c1", secs(200)).unwrap();
+    world.trip("a1 a2 b1").await;
+    for name in ["a1", "a2", "b1", "c1", "@b"] {
+        assert_eq!(world.state(name), State::Open, "{name}");
+    }
+    let (_, served) = answer(world.ask_of("a1 a2").await);
+    assert!(attempts(&served)[0].last_resort);
+    assert_eq!(
+        (world.state("a1"), world.state("a2"), world.state("@b")),
+        (State::Closed, State::HalfOpen, State::HalfOpen)
+    );
+    assert_eq!((world.state("b1"), world.breaker("b1").cause), (State::HalfOpen, Some(Cause::LastResort)));
+    // What was asked for, or forced, stands.
+    assert_eq!((world.state("c1"), world.state("d1")), (State::Open, State::ForcedOpen));
+    // A probe that comes before its time does not lengthen the wait.
+    let before = world.breaker("a2").open_wait_doublings;
+    world.script.play("a2", [503]);
+    let _ = world.ask_of("a2").await;
+    assert_eq!((world.state("a2"), world.breaker("a2").open_wait_doublings), (State::Open, before));
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_22_providers_take_turns_within_the_second() {
+    let world = outage("a1@a b1@b").await;
+    for name in ["a1", "b1"] {
+        world.script.play(name, [503]);
+    }
+    world.script.forget();
+    let mut seen: Vec<(u64, String)> = Vec::new();
+    for step in 0..500 {
+        let before = world.script.called().len();
+        let _ = world.ask().await;
+        seen.extend(world.script.called()[before..].iter().map(|name| (step * 10, name.clone())));
+        advance(ms(10)).await;
+    }
+    for name in ["a1", "b1"] {
+        let of: Vec<u64> = seen.iter().filter(|(_, model)| model == name).map(|(at, _)| *at).collect();
+        assert!(of.windows(2).all(|turns| turns[1] - turns[0] >= 1_000), "{name}: one a second: {of:?}");
+        assert!(of.len() >= 4, "{name}: {of:?}");
+    }
+    let apart = seen.windows(2).skip(2).map(|turns| turns[1].0 - turns[0].0);
+    assert!(apart.clone().all(|apart| (400..=600).contains(&apart)), "{seen:?}");
 }
