@@ -14,15 +14,15 @@
 //! Of the seeds one is shown for each scenario and timeout, the same for every policy: the one at which `failover` breaks
 //! most of what has to hold, or is nearest to it. What holds in all that is shown holds for every seed.
 //!
-//! - *answered*: of the requests that the clairvoyant could answer. *p50* and *p99* are over these; one that got no answer
-//!   counts as its deadline.
+//! - *answered*: of the requests that the clairvoyant could answer. *p50* and *p99* are over those that were answered.
 //! - *calls*: for each request. *wasted*: those that did not become the answer of their request.
 //! - *cost*: of every call that a model served, also of one that nobody waited for any more. Failed calls are free.
 //! - *divert*: from the first fault to the first request from which on, for 1 s, 9 of 10 ask a model first that has no
 //!   fault.
 //! - *return*: from when the models are back to the first request from which on, for 1 s, 9 of 10 are answered by the
 //!   first model.
-//! - *changes*: how often an answer comes from another model than the answer to the request that arrived before.
+//! - *changes*: how often the serving model, the one that answers most requests of a second, is another than that of the
+//!   second before. A probe is no change.
 //!
 //! `--check` holds `failover` against the clairvoyant, each criterion at the seed that is worst for it, and makes the
 //! exit code tell. `--json` adds the figures as the last line. To look closer: `--scenario NAME`, `--timeout SECONDS`,

@@ -16,9 +16,36 @@
 //!   budget is used up, and one that would cost more than the request may.
 //! - Within one request, a provider that was blamed, timed out or reset is asked again only when no other is left.
 //! - At most [`MAX_ATTEMPTS`] models are asked, none of them twice.
-//! - When nobody can be asked the answer comes at once, and says why for each. But one request a second for each
+//! - One that has as many calls under way [as it may](crate::Model::max_in_flight) is skipped, which is nobody's fault.
+//! - When nobody can be asked the answer comes at once, and says why for each, unless it is to
+//!   [wait](crate::WhenUnavailable::Wait). But one request a second for each
 //!   provider goes through all the same, to the open model that has not been asked for longest, so that an outage never
-//!   outlives itself by an open wait. It never goes into a cooldown or a forced-open.
+//!   outlives itself by an open wait. It never goes into a cooldown or a forced-open. The first that is answered closes its
+//!   breaker, and lets every other be probed.
+//! - An open wait that has doubled ends early when a [thousand](crate::defaults::EARLY_PROBE_AFTER) requests have gone
+//!   elsewhere meanwhile: one probe among them is felt by nobody. It is never shorter than the first wait.
+//!
+//! # In which order
+//!
+//! The caller's, inside tiers: *healthy* models, then *degraded* ones, then *suspect* ones.
+//!
+//! - A model's **score** is how likely its next call is to succeed, by what came of the last ones: those of the last
+//!   minute, and of a busy model the last hundred. Below [0.70](crate::defaults::DEGRADED_BELOW) it becomes degraded, and
+//!   healthy again once it has held [0.85](crate::defaults::HEALTHY_FROM) for 10 s. A degraded one still sees every
+//!   fiftieth request, and one in 30 s, so that its recovery is noticed.
+//! - A model is **suspect** when at least [five](crate::defaults::SUSPECT_CALLS) calls to it should have been answered
+//!   long ago, and none begun later has been: it hangs, and that is known before any of them has run out of time. Any such
+//!   answer clears it.
+//! - After a breaker has closed, traffic returns over a [ramp](crate::BreakerConfig::ramp): the requests that are not let
+//!   through yet prefer another model.
+//!
+//! Nobody is refused by its tier, and nothing is cancelled. [`FailoverBuilder::in_listed_order`] leaves all this out.
+//!
+//! # Two at once
+//!
+//! A request that carries the probe of a half-open breaker starts the next model beside it after about a second, so that a
+//! model which still hangs costs its user no more than that; the probe that loses has failed. The same can be had for every
+//! request: [`FailoverBuilder::hedge`]. The first good answer wins, and the other call is dropped.
 //!
 //! # How long it takes
 //!
