@@ -36,7 +36,7 @@
 //! - A model is **suspect** when at least [five](crate::defaults::SUSPECT_CALLS) calls to it should have been answered
 //!   long ago, and none begun later has been: it hangs, and that is known before any of them has run out of time. Any such
 //!   answer clears it.
-//! - After a breaker has closed, traffic returns over a [ramp](crate::BreakerConfig::ramp): the requests that are not let
+//! - After a breaker that had tripped has closed, traffic returns over a [ramp](crate::BreakerConfig::ramp): the requests that are not let
 //!   through yet prefer another model.
 //!
 //! Nobody is refused by its tier, and nothing is cancelled. [`FailoverBuilder::in_listed_order`] leaves all this out.

@@ -1,6 +1,6 @@
 //! How traffic returns after a breaker has closed: not all at once, for what has just recovered may be cold.
 
-use super::{Nanos, nanos};
+use super::{Nanos, breaker::Cause, nanos};
 use crate::sync::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ const ONE: u64 = 1 << 32;
 #[derive(Debug)]
 pub(crate) struct Ramp {
     length: Nanos,
+    /// Whether there was a trip to come back from: 1, or 0 where there was a cooldown at most.
+    tripped: AtomicU64,
     /// When it began, plus one; 0 when there is none.
     began: AtomicU64,
     /// What is left over of the shares of the requests so far, in fixed point: whose share makes it whole, is let through.
@@ -24,17 +26,27 @@ pub(crate) struct Ramp {
 impl Ramp {
     /// A length of zero is no ramp.
     pub(crate) fn new(length: Duration) -> Self {
-        Self { length: nanos(length), began: AtomicU64::new(0), rest: AtomicU64::new(0) }
+        Self { length: nanos(length), tripped: AtomicU64::new(0), began: AtomicU64::new(0), rest: AtomicU64::new(0) }
     }
 
-    pub(crate) fn begin(&self, now: Nanos) {
-        if self.length > 0 {
+    /// The breaker has opened for this cause.
+    pub(crate) fn opened(&self, cause: Cause) {
+        if !matches!(cause, Cause::Cooldown | Cause::Command(_)) {
+            self.tripped.store(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The breaker has closed.
+    pub(crate) fn closed(&self, now: Nanos) {
+        if self.tripped.swap(0, Ordering::Relaxed) != 0 && self.length > 0 {
             self.rest.store(0, Ordering::Relaxed);
             self.began.store(now.saturating_add(1), Ordering::Relaxed);
         }
     }
 
+    /// All come at once.
     pub(crate) fn end(&self) {
+        self.tripped.store(0, Ordering::Relaxed);
         self.began.store(0, Ordering::Relaxed);
     }
 
@@ -43,7 +55,7 @@ impl Ramp {
         let began = self.began.load(Ordering::Relaxed).checked_sub(1)?;
         let passed = now.saturating_sub(began);
         if passed >= self.length {
-            self.end();
+            self.began.store(0, Ordering::Relaxed);
             return None;
         }
         Some(RAMP_FROM + (1.0 - RAMP_FROM) * (passed as f64 / self.length as f64))
@@ -64,6 +76,11 @@ mod tests {
 
     const SECOND: Nanos = 1_000_000_000;
 
+    fn tripped_and_closed(ramp: &Ramp, now: Nanos) {
+        ramp.opened(Cause::ProbesFailed);
+        ramp.closed(now);
+    }
+
     /// How many of a hundred requests in each second after the close are let through.
     fn by_second(ramp: &Ramp, closed: Nanos) -> Vec<usize> {
         let takes = |now| ramp.share(now).is_none_or(|share| ramp.takes(share));
@@ -77,7 +94,7 @@ mod tests {
     #[test]
     fn traffic_returns_evenly_over_the_ramp() {
         let ramp = Ramp::new(RAMP);
-        ramp.begin(7 * SECOND);
+        tripped_and_closed(&ramp, 7 * SECOND);
         let seen = by_second(&ramp, 7 * SECOND);
         for (second, seen) in seen.iter().enumerate() {
             let expected = (10.0 + 9.0 * (second as f64 + 0.5)).min(100.0);
@@ -89,14 +106,25 @@ mod tests {
     fn before_and_without_one_everybody_is_let_through() {
         assert_eq!(by_second(&Ramp::new(RAMP), 0), [100; 12]);
         let none = Ramp::new(Duration::ZERO);
-        none.begin(0);
+        tripped_and_closed(&none, 0);
         assert_eq!(by_second(&none, 0), [100; 12]);
+    }
+
+    #[test]
+    fn there_is_none_after_a_cooldown() {
+        let ramp = Ramp::new(RAMP);
+        ramp.opened(Cause::Cooldown);
+        ramp.closed(0);
+        assert_eq!(by_second(&ramp, 0), [100; 12]);
+        // And after a trip there is one.
+        tripped_and_closed(&ramp, 0);
+        assert!(by_second(&ramp, 0)[0] < 20);
     }
 
     #[test]
     fn a_lone_request_comes_through_soon() {
         let ramp = Ramp::new(RAMP);
-        ramp.begin(0);
+        tripped_and_closed(&ramp, 0);
         let first = (0..)
             .find(|second| ramp.share(second * SECOND).is_none_or(|share| ramp.takes(share)))
             .expect("before long");

@@ -117,12 +117,16 @@ impl LiveModel {
             Outcome::Failure(_) => self.score.record(false, now),
         };
         let transition = self.breaker.settle(ticket, outcome, wait, now);
-        if transition.as_ref().is_some_and(|transition| transition.to == State::Open) {
-            self.skips.store(0, Ordering::Relaxed);
-        }
-        if transition.as_ref().is_some_and(|transition| transition.to == State::Closed) {
-            self.score.closed(now);
-            self.ramp.begin(now);
+        match &transition {
+            Some(Transition { to: State::Open, cause, .. }) => {
+                self.skips.store(0, Ordering::Relaxed);
+                self.ramp.opened(*cause);
+            }
+            Some(Transition { to: State::Closed, .. }) => {
+                self.score.closed(now);
+                self.ramp.closed(now);
+            }
+            _ => {}
         }
         (transition, tier)
     }
@@ -267,9 +271,16 @@ impl LiveProvider {
         early_probe(&self.skips, &self.breaker, now);
     }
 
-    /// Its breaker has opened.
-    pub(crate) fn opened(&self) {
-        self.skips.store(0, Ordering::Relaxed);
+    /// Its breaker has changed.
+    pub(crate) fn changed(&self, transition: &Transition, now: Nanos) {
+        match transition.to {
+            State::Open => {
+                self.skips.store(0, Ordering::Relaxed);
+                self.ramp.opened(transition.cause);
+            }
+            State::Closed => self.ramp.closed(now),
+            _ => {}
+        }
     }
 
     /// From when on its next last resort may go through.

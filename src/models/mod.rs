@@ -230,11 +230,10 @@ impl Registry {
         let mut changes = SmallVec::<[(usize, Transition); 4]>::new();
         changes.extend(model.1.map(|transition| (model.0, transition)));
         let own = changes.len();
-        if provider.1.is_some_and(|transition| transition.to == State::Open) {
-            self.providers[provider.0].opened();
+        if let Some(transition) = &provider.1 {
+            self.providers[provider.0].changed(transition, now);
         }
         if provider.1.is_some_and(|transition| transition.to == State::Closed) {
-            self.providers[provider.0].ramp.begin(now);
             let hasten = |model: &usize| Some((*model, self.models[*model].breaker.hasten(now)?));
             changes.extend(self.providers[provider.0].models.iter().filter_map(hasten));
         }

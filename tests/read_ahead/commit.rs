@@ -210,7 +210,10 @@ async fn law_03_a_probe_is_decided_at_the_commit() {
         let breaker = || world.models.snapshot().model("a").expect("known").breaker.clone();
         let asking = {
             let world = world.clone();
-            tokio::spawn(async move { ask(&world, BYTE).await })
+            tokio::spawn(async move {
+                let alone = world.stack().protect_probes(false);
+                world.ask_by(alone, ReadAheadLayer::new().first_byte()).await.expect("an answer")
+            })
         };
         tokio::time::sleep(SECOND * 4).await;
         assert_eq!((breaker().state, breaker().probes), (State::HalfOpen, 1), "{script:?}: its head decides nothing");

@@ -180,7 +180,7 @@ impl BreakerConfig {
         self
     }
 
-    /// Over how long traffic returns once the breaker has closed: from every tenth request evenly to all of them; the others
+    /// Over how long traffic returns once the breaker has closed after it had tripped (not after a cooldown alone): from every tenth request evenly to all of them; the others
     /// prefer another model, but are not refused. Zero lets all come at once. Default 10 s. It is for
     /// [`FailoverLayer`](crate::FailoverLayer), where there are other models. A reset by command ends it.
     pub fn ramp(mut self, length: Duration) -> Self {
