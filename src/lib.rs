@@ -98,9 +98,9 @@ pub use crate::{
         Aimed, Charge, Classify, ClassifyFn, Cooldown, Executed, Next, OkOrErr, Ours, Verdict, Vouches, Why, classify,
     },
     failover::{
-        AllFailed, Answer, ByProvider, Candidate, Clients, Cloned, Error, Failover, FailoverBuilder, FailoverLayer,
-        Fate, Finish, Hedge, One, OpenPermit, Plain, Plan, PlanError, Replay, Resend, SendOnce, Served, Skip, Tried,
-        WhenUnavailable, Whose, WithServed,
+        AllFailed, Answer, BestScoreFirst, ByProvider, Candidate, CheapestFirst, Clients, Cloned, Contender, Error,
+        Failover, FailoverBuilder, FailoverLayer, Fate, Finish, Hedge, One, OpenPermit, Order, Plain, Plan, PlanError,
+        Replay, Resend, SendOnce, Served, Skip, Tried, WhenUnavailable, Whose, WithServed,
     },
     machine::{
         breaker::{BreakerConfig, Cause, Command, State, Trip},

@@ -4,6 +4,7 @@
 
 use super::{
     guards::{FailedAttempt, Payment},
+    order,
     plan::{Candidates, Plan, PlanError},
     served::{Fate, Served, Skip, Tried},
     settings::{Replay, Settings, WhenUnavailable},
@@ -34,6 +35,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub(crate) struct Journey {
     served: Served,
+    /// Whether degraded and suspect models come after the others.
+    tiers: bool,
     candidates: Candidates,
     /// How many of the candidates may be looked at: one, if there is to be no fallback.
     within: usize,
@@ -80,11 +83,16 @@ impl Journey {
         plan: Option<Plan>,
         now: Nanos,
     ) -> Result<Self, PlanError> {
-        let (candidates, falls_back, deadline, max_cost) = match plan {
+        let (mut candidates, falls_back, deadline, max_cost) = match &plan {
             None => (Candidates::All(registry.models.len()), true, None, None),
             Some(plan) => (plan.candidates(&registry)?, plan.falls_back(), plan.get_deadline(), plan.get_max_cost()),
         };
+        let order = plan.as_ref().and_then(Plan::get_order).or(settings.order.as_ref());
+        if let (Some(order), true) = (order, falls_back) {
+            candidates = order::ordered(&**order, &candidates, &registry, now);
+        }
         Ok(Self {
+            tiers: settings.tiers && order.is_none(),
             served: Served::new(registry),
             within: if falls_back { candidates.len() } else { 1 },
             candidates,
@@ -119,7 +127,7 @@ impl Journey {
             return None;
         }
         if self.last_resort.is_none() {
-            if let Some(choice) = self.choose_in_order(settings.tiers, now) {
+            if let Some(choice) = self.choose_in_order(now) {
                 return Some(choice);
             }
             if self.attempts > 0 {
@@ -133,9 +141,9 @@ impl Journey {
         self.choose_last_resort(now)
     }
 
-    fn choose_in_order(&mut self, tiers: bool, now: Nanos) -> Option<Choice> {
+    fn choose_in_order(&mut self, now: Nanos) -> Option<Choice> {
         loop {
-            let registry = self.served.registry();
+            let (registry, tiers) = (self.served.registry(), self.tiers);
             let (candidates, in_trouble) = (&self.candidates, &self.in_trouble);
             let in_trouble = |position| in_trouble.contains(registry.models[candidates.get(position)].provider);
             let tier =
@@ -178,7 +186,7 @@ impl Journey {
             return None;
         }
         self.beside = true;
-        let choice = self.choose_in_order(settings.tiers, now);
+        let choice = self.choose_in_order(now);
         self.beside = false;
         choice
     }

@@ -4,6 +4,7 @@ use super::{
     clients::{ByProvider, One},
     finish::Plain,
     hedge::Hedge,
+    order::Order,
     resend::Cloned,
     service::{Engine, Failover},
     settings::{AllFailed, Replay, Settings, WhenUnavailable},
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     aim::Attempts, classify::OkOrErr, lane::Striped, machine::config::ConfigError, model::Provider, models::Models,
 };
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use tower::Layer;
 
 #[cfg(feature = "http")]
@@ -216,6 +217,13 @@ impl<A, K, R, F> FailoverBuilder<A, K, R, F> {
     /// second. A probe that loses has failed. Paid and limited as any other [hedge](Self::hedge).
     pub fn protect_probes(mut self, protect: bool) -> Self {
         self.settings.protect_probes = protect.then(Hedge::of_probes);
+        self
+    }
+
+    /// In which order the models are asked. Default: the caller's, inside tiers. A request that has
+    /// [no fallback](crate::Plan::no_fallback) asks its first model in the caller's order all the same.
+    pub fn order(mut self, order: impl Order + 'static) -> Self {
+        self.settings.order = Some(Arc::new(order));
         self
     }
 

@@ -40,6 +40,8 @@
 //!   through yet prefer another model.
 //!
 //! Nobody is refused by its tier, and nothing is cancelled. [`FailoverBuilder::in_listed_order`] leaves all this out.
+//! Another [`Order`] can be had: [`CheapestFirst`], [`BestScoreFirst`], or one of your own, for all requests or by a
+//! [`Plan`] for one.
 //!
 //! # Two at once
 //!
@@ -88,6 +90,7 @@ mod guards;
 mod hedge;
 mod journey;
 mod layer;
+mod order;
 mod plan;
 mod resend;
 mod served;
@@ -105,6 +108,7 @@ pub use journey::PROBE_MARGIN;
 pub use layer::{FailoverBuilder, FailoverLayer};
 #[cfg(feature = "http")]
 pub use layer::{HttpFailover, HttpFailoverLayer};
+pub use order::{BestScoreFirst, CheapestFirst, Contender, Order};
 pub use plan::{Plan, PlanError};
 pub use resend::{Cloned, Resend, SendOnce};
 #[cfg(feature = "http")]

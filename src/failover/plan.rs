@@ -1,5 +1,6 @@
 //! What one request may ask for itself.
 
+use super::order::Order;
 use crate::{
     machine::config,
     models::{Registry, UnknownName},
@@ -29,6 +30,17 @@ pub struct Plan {
     deadline: Option<Duration>,
     no_fallback: bool,
     max_cost: Option<f64>,
+    order: Option<PlanOrder>,
+}
+
+/// One order is equal to itself only.
+#[derive(Debug, Clone)]
+struct PlanOrder(Arc<dyn Order>);
+
+impl PartialEq for PlanOrder {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Plan {
@@ -65,6 +77,16 @@ impl Plan {
     pub fn max_cost(mut self, cost: f64) -> Self {
         self.max_cost = Some(cost);
         self
+    }
+
+    /// Ask them in this order, and not in the layer's. An order that remembers is shared by all that have it.
+    pub fn order(mut self, order: Arc<dyn Order>) -> Self {
+        self.order = Some(PlanOrder(order));
+        self
+    }
+
+    pub(crate) fn get_order(&self) -> Option<&Arc<dyn Order>> {
+        self.order.as_ref().map(|order| &order.0)
     }
 
     pub(crate) fn get_deadline(&self) -> Option<Duration> {

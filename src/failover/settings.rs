@@ -1,11 +1,11 @@
 //! What a failover layer is told, once.
 
-use super::hedge::Hedge;
+use super::{hedge::Hedge, order::Order};
 use crate::{
     classify::Executed,
     machine::config::{self, ConfigError},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// After which results another model may be asked, judged by whether the request may have been executed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -73,6 +73,8 @@ pub(crate) struct Settings {
     pub(crate) all_failed: AllFailed,
     /// Whether degraded and suspect models come after the others.
     pub(crate) tiers: bool,
+    /// In place of the caller's order and the tiers.
+    pub(crate) order: Option<Arc<dyn Order>>,
     pub(crate) when_unavailable: WhenUnavailable,
     pub(crate) hedge: Option<Hedge>,
     /// The same for a request that carries a probe.
@@ -95,6 +97,7 @@ impl Default for Settings {
             replay: Replay::default(),
             all_failed: AllFailed::default(),
             tiers: true,
+            order: None,
             when_unavailable: WhenUnavailable::default(),
             hedge: None,
             protect_probes: Some(Hedge::of_probes()),

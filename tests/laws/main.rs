@@ -8,6 +8,7 @@ mod fallback;
 mod health;
 mod hedges;
 mod logs;
+mod order;
 mod outage;
 mod permits;
 mod providers;
