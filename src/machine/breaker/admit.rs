@@ -1,6 +1,6 @@
 //! Letting calls through, or not.
 
-use super::{Breaker, Cause, Refusal, Slow, State, Ticket, Transition, word::Word};
+use super::{Breaker, Cause, Locked, Refusal, State, Ticket, Transition, word::Word};
 use crate::{
     machine::Nanos,
     sync::{Ordering, lock},
@@ -79,7 +79,7 @@ impl Breaker {
     }
 
     fn admit_probe(&self, now: Nanos, lease: Duration) -> Admission {
-        let mut slow = lock(&self.slow);
+        let mut locked = lock(&self.locked);
         let mut word = self.word();
         let mut transition = None;
         match word.state {
@@ -90,14 +90,14 @@ impl Breaker {
                 if let Some(refusal) = self.waiting(now) {
                     return self.refuse(word, refusal);
                 }
-                transition = Some(self.enter(&mut slow, State::HalfOpen, Cause::WaitElapsed, now));
+                transition = Some(self.enter(&mut locked, State::HalfOpen, Cause::WaitElapsed, now));
                 word = self.word();
             }
             State::HalfOpen => {}
         }
-        let places = self.places(&slow);
-        let admitted = slow.probes.admit(now, lease, places);
-        self.publish_places(&slow);
+        let places = self.places(&locked);
+        let admitted = locked.probes.admit(now, lease, places);
+        self.publish_places(&locked);
         match admitted {
             Ok(id) => Ok((Ticket::Probe { generation: word.generation, id }, transition)),
             Err(retry_at) => self.refuse(word, Refusal::ProbesTaken { retry_at }),
@@ -105,12 +105,12 @@ impl Breaker {
     }
 
     /// How many probes may be under way: after a cooldown a single one, until it has succeeded.
-    fn places(&self, slow: &Slow) -> u32 {
-        if slow.after_cooldown && slow.probes.successes() == 0 { 1 } else { self.config.probes }
+    fn places(&self, locked: &Locked) -> u32 {
+        if locked.after_cooldown && locked.probes.successes() == 0 { 1 } else { self.config.probes }
     }
 
-    pub(super) fn publish_places(&self, slow: &Slow) {
-        self.place_at.store(slow.probes.place_at(self.places(slow)), Ordering::Relaxed);
+    pub(super) fn publish_places(&self, locked: &Locked) {
+        self.place_at.store(locked.probes.place_at(self.places(locked)), Ordering::Relaxed);
     }
 
     fn refuse(&self, word: Word, refusal: Refusal) -> Admission {

@@ -59,11 +59,11 @@ pub(crate) struct Breaker {
     members: usize,
     windows: Box<[TimeWindow]>,
     config: BreakerConfig,
-    slow: Mutex<Slow>,
+    locked: Mutex<Locked>,
 }
 
 #[derive(Debug)]
-struct Slow {
+struct Locked {
     witnesses: Witnesses,
     probes: Probes,
     /// How often the open wait has doubled.
@@ -96,7 +96,7 @@ impl Breaker {
             run: Run::new(),
             members,
             windows: windows.collect(),
-            slow: Mutex::new(Slow {
+            locked: Mutex::new(Locked {
                 witnesses: Witnesses::default(),
                 probes: Probes::default(),
                 level: 0,
@@ -116,28 +116,28 @@ impl Breaker {
     }
 
     /// Opens for the next, longer wait.
-    fn open(&self, slow: &mut Slow, cause: Cause, now: Nanos) -> Transition {
-        self.recover(slow, now);
+    fn open(&self, locked: &mut Locked, cause: Cause, now: Nanos) -> Transition {
+        self.recover(locked, now);
         let config = &self.config;
         let longest = nanos(config.longest_open_wait);
-        let factor = 1_u64.checked_shl(slow.level).unwrap_or(u64::MAX);
+        let factor = 1_u64.checked_shl(locked.level).unwrap_or(u64::MAX);
         let wait = nanos(config.open_wait).saturating_mul(factor).min(longest);
         if wait < longest {
-            slow.level += 1;
+            locked.level += 1;
         }
-        let fixed = 1.0 - config.jitter * slow.rng.unit();
+        let fixed = 1.0 - config.jitter * locked.rng.unit();
         let wait = (wait as f64 * fixed) as Nanos;
-        slow.tripped = true;
+        locked.tripped = true;
         self.open_until.store(now.saturating_add(wait.max(1)), Ordering::Relaxed);
-        self.enter(slow, State::Open, cause, now)
+        self.enter(locked, State::Open, cause, now)
     }
 
     /// Takes back one doubling of the open wait for each healthy period that ends now, whatever ends it.
-    fn recover(&self, slow: &mut Slow, now: Nanos) {
+    fn recover(&self, locked: &mut Locked, now: Nanos) {
         if self.word().state == State::Closed {
-            let healthy = now.saturating_sub(slow.since) / nanos(self.config.recovery);
-            slow.level = slow.level.saturating_sub(u32::try_from(healthy).unwrap_or(u32::MAX));
-            slow.since = now;
+            let healthy = now.saturating_sub(locked.since) / nanos(self.config.recovery);
+            locked.level = locked.level.saturating_sub(u32::try_from(healthy).unwrap_or(u32::MAX));
+            locked.since = now;
         }
     }
 
@@ -148,29 +148,29 @@ impl Breaker {
     }
 
     /// Begins a new generation.
-    fn enter(&self, slow: &mut Slow, to: State, cause: Cause, now: Nanos) -> Transition {
+    fn enter(&self, locked: &mut Locked, to: State, cause: Cause, now: Nanos) -> Transition {
         let shadow = self.word().shadow;
-        self.enter_as(slow, to, shadow, cause, now)
+        self.enter_as(locked, to, shadow, cause, now)
     }
 
-    fn enter_as(&self, slow: &mut Slow, to: State, shadow: bool, cause: Cause, now: Nanos) -> Transition {
-        self.recover(slow, now);
+    fn enter_as(&self, locked: &mut Locked, to: State, shadow: bool, cause: Cause, now: Nanos) -> Transition {
+        self.recover(locked, now);
         let word = self.word();
         let generation = word.generation + 1;
         if generation % TimeWindow::GENERATIONS == 0 {
             self.windows.iter().for_each(TimeWindow::clear);
         }
-        slow.probes.clear();
+        locked.probes.clear();
         self.place_at.store(0, Ordering::Relaxed);
-        slow.cause = Some(cause);
-        slow.since = now;
-        slow.after_cooldown = to == State::HalfOpen && self.cooldown_until.load(Ordering::Relaxed) != 0;
+        locked.cause = Some(cause);
+        locked.since = now;
+        locked.after_cooldown = to == State::HalfOpen && self.cooldown_until.load(Ordering::Relaxed) != 0;
         if to != State::Open {
             self.open_until.store(0, Ordering::Relaxed);
             self.cooldown_until.store(0, Ordering::Relaxed);
         }
         if to == State::Closed {
-            slow.tripped = false;
+            locked.tripped = false;
         }
         self.word.store(Word { generation, shadow, state: to }.pack(), Ordering::Release);
         let retry_at = (to == State::Open).then(|| self.retry_at());
@@ -191,7 +191,7 @@ impl Breaker {
         if self.word().state != State::Open {
             return None;
         }
-        let mut slow = lock(&self.slow);
+        let mut locked = lock(&self.locked);
         if self.word().state != State::Open {
             return None;
         }
@@ -199,14 +199,14 @@ impl Breaker {
             self.open_until.store(0, Ordering::Relaxed);
             return None;
         }
-        Some(self.enter(&mut slow, State::HalfOpen, cause, now))
+        Some(self.enter(&mut locked, State::HalfOpen, cause, now))
     }
 
     /// Ends an open wait that has doubled, once the first would have elapsed. Whether it has; a cooldown stands.
     pub(crate) fn end_wait(&self, now: Nanos) -> bool {
-        let slow = lock(&self.slow);
+        let locked = lock(&self.locked);
         let waits = self.word().state == State::Open && self.open_until.load(Ordering::Relaxed) > now;
-        let ends = waits && now.saturating_sub(slow.since) >= nanos(self.config.open_wait);
+        let ends = waits && now.saturating_sub(locked.since) >= nanos(self.config.open_wait);
         if ends {
             self.open_until.store(now, Ordering::Relaxed);
         }
@@ -215,8 +215,8 @@ impl Breaker {
 
     /// Blocks until the wait has elapsed, at the upstream's word or an operator's. Forced states stay.
     pub(crate) fn cool_down(&self, wait: Wait, now: Nanos) -> Option<Transition> {
-        let mut slow = lock(&self.slow);
-        let until = slow.cooldown_end(wait, now);
+        let mut locked = lock(&self.locked);
+        let until = locked.cooldown_end(wait, now);
         match self.word().state {
             State::ForcedOpen | State::Disabled => None,
             State::Open => {
@@ -225,13 +225,13 @@ impl Breaker {
             }
             State::Closed | State::HalfOpen => {
                 self.lengthen_cooldown(Some(until));
-                Some(self.enter(&mut slow, State::Open, Cause::Cooldown, now))
+                Some(self.enter(&mut locked, State::Open, Cause::Cooldown, now))
             }
         }
     }
 
     pub(crate) fn command(&self, command: Command, now: Nanos) -> Option<Transition> {
-        let mut slow = lock(&self.slow);
+        let mut locked = lock(&self.locked);
         let word = self.word();
         let (to, shadow) = match (command, word.state) {
             (Command::ForceOpen, _) => (State::ForcedOpen, false),
@@ -241,40 +241,40 @@ impl Breaker {
             (Command::Reset, _) => (State::Closed, false),
         };
         if command == Command::Reset {
-            slow.level = 0;
-            slow.growing.reset();
+            locked.level = 0;
+            locked.growing.reset();
             self.shadowed.store(0, Ordering::Relaxed);
         }
         if to == word.state && command != Command::Reset {
             self.word.store(Word { shadow, ..word }.pack(), Ordering::Release);
             return None;
         }
-        let transition = self.enter_as(&mut slow, to, shadow, Cause::Command(command), now);
+        let transition = self.enter_as(&mut locked, to, shadow, Cause::Command(command), now);
         (transition.from != to).then_some(transition)
     }
 
     pub(crate) fn view(&self, now: Nanos) -> View {
-        let slow = lock(&self.slow);
+        let locked = lock(&self.locked);
         let word = self.word();
         let open = word.state == State::Open;
         let cooldown = self.cooldown_until.load(Ordering::Relaxed);
         View {
             state: word.state,
             shadow: word.shadow,
-            cause: slow.cause,
-            since: slow.since,
+            cause: locked.cause,
+            since: locked.since,
             retry_at: open.then(|| self.retry_at()),
             cooldown_until: (open && cooldown > now).then_some(cooldown),
             consecutive_failures: self.run.length(word.generation),
             window: self.windows.first().map(|window| window.totals(word.generation, now)),
-            probes: slow.probes.in_flight(),
-            openings: slow.level,
+            probes: locked.probes.in_flight(),
+            openings: locked.level,
             shadowed: self.shadowed.load(Ordering::Relaxed),
         }
     }
 }
 
-impl Slow {
+impl Locked {
     /// When a cooldown that begins now ends. A little later than asked, so that not everybody comes back at once.
     fn cooldown_end(&mut self, wait: Wait, now: Nanos) -> Nanos {
         let wait = nanos(match wait {

@@ -1,6 +1,6 @@
 //! What results do.
 
-use super::{Breaker, Cause, Outcome, Refusal, Slow, State, Ticket, Transition, Trip, Wait, word::Word};
+use super::{Breaker, Cause, Locked, Outcome, Refusal, State, Ticket, Transition, Trip, Wait, word::Word};
 use crate::{
     machine::Nanos,
     sync::{Ordering, lock},
@@ -34,35 +34,35 @@ impl Breaker {
         cooldown: Option<Wait>,
         now: Nanos,
     ) -> Option<Transition> {
-        let mut slow = lock(&self.slow);
+        let mut locked = lock(&self.locked);
         let word = self.word();
         if ticket.generation() != Some(word.generation) {
             // A late result changes nothing. What its upstream asks for may lengthen a cooldown that is in force.
             if let (Some(Wait::For(wait)), true) = (cooldown, self.cooldown_until.load(Ordering::Relaxed) > now) {
-                self.lengthen_cooldown(Some(slow.cooldown_end(Wait::For(wait), now)));
+                self.lengthen_cooldown(Some(locked.cooldown_end(Wait::For(wait), now)));
             }
             return None;
         }
         if let Ticket::Probe { id, .. } = ticket {
-            if !slow.probes.remove(id) {
+            if !locked.probes.remove(id) {
                 return None;
             }
-            self.publish_places(&slow);
+            self.publish_places(&locked);
         }
-        let until = cooldown.map(|wait| slow.cooldown_end(wait, now));
+        let until = cooldown.map(|wait| locked.cooldown_end(wait, now));
         self.lengthen_cooldown(until);
         let transition = match (ticket, outcome) {
-            (Ticket::Counted { .. }, _) => self.settle_counted(&mut slow, word, outcome, now),
+            (Ticket::Counted { .. }, _) => self.settle_counted(&mut locked, word, outcome, now),
             // Whatever else it brought, it was limited.
             (_, Outcome::Success) if until.is_some() => None,
-            (Ticket::Probe { .. }, _) => self.settle_probe(&mut slow, outcome, now),
-            (Ticket::LastResort { .. } | Ticket::Uncounted, _) => self.settle_last_resort(&mut slow, outcome, now),
+            (Ticket::Probe { .. }, _) => self.settle_probe(&mut locked, outcome, now),
+            (Ticket::LastResort { .. } | Ticket::Uncounted, _) => self.settle_last_resort(&mut locked, outcome, now),
         };
         if until.is_none() || self.word().state == State::Open {
             return transition;
         }
         // A limited probe has failed, and a closed breaker opens for as long as it was asked to.
-        Some(self.enter(&mut slow, State::Open, Cause::Cooldown, now))
+        Some(self.enter(&mut locked, State::Open, Cause::Cooldown, now))
     }
 
     fn record_success(&self, generation: u64, now: Nanos) {
@@ -72,7 +72,7 @@ impl Breaker {
         }
     }
 
-    fn settle_counted(&self, slow: &mut Slow, word: Word, outcome: Outcome, now: Nanos) -> Option<Transition> {
+    fn settle_counted(&self, locked: &mut Locked, word: Word, outcome: Outcome, now: Nanos) -> Option<Transition> {
         match outcome {
             Outcome::Neutral => None,
             Outcome::Success => {
@@ -81,59 +81,59 @@ impl Breaker {
             }
             Outcome::Failure(evidence) => {
                 let length = self.run.extend(word.generation);
-                slow.witnesses.hear(length, evidence, now);
+                locked.witnesses.hear(length, evidence, now);
                 for window in &self.windows {
                     window.record(word.generation, now, false);
                 }
-                let cause = self.broken_rule(slow, word.generation, length, now)?;
-                Some(self.open(slow, cause, now))
+                let cause = self.broken_rule(locked, word.generation, length, now)?;
+                Some(self.open(locked, cause, now))
             }
         }
     }
 
-    fn settle_probe(&self, slow: &mut Slow, outcome: Outcome, now: Nanos) -> Option<Transition> {
+    fn settle_probe(&self, locked: &mut Locked, outcome: Outcome, now: Nanos) -> Option<Transition> {
         match outcome {
             Outcome::Neutral => return None,
             Outcome::Success => {
-                slow.probes.succeeded();
-                slow.growing.reset();
+                locked.probes.succeeded();
+                locked.growing.reset();
             }
-            Outcome::Failure(_) => slow.probes.failed(),
+            Outcome::Failure(_) => locked.probes.failed(),
         }
-        let (successes, probes) = self.asked_of_probes(slow);
-        if slow.probes.successes() >= successes {
-            return Some(self.enter(slow, State::Closed, Cause::ProbesSucceeded, now));
+        let (successes, probes) = self.asked_of_probes(locked);
+        if locked.probes.successes() >= successes {
+            return Some(self.enter(locked, State::Closed, Cause::ProbesSucceeded, now));
         }
-        if slow.probes.failures() > probes - successes {
-            if matches!(slow.cause, Some(Cause::ProviderRecovered | Cause::LastResort)) {
+        if locked.probes.failures() > probes - successes {
+            if matches!(locked.cause, Some(Cause::ProviderRecovered | Cause::LastResort)) {
                 // It came before its wait had elapsed, so that the wait was not too short.
-                slow.level = slow.level.saturating_sub(1);
+                locked.level = locked.level.saturating_sub(1);
             }
-            return Some(self.open(slow, Cause::ProbesFailed, now));
+            return Some(self.open(locked, Cause::ProbesFailed, now));
         }
-        self.publish_places(slow);
+        self.publish_places(locked);
         None
     }
 
     /// Only a success says anything: a failure is no news, and must not lengthen the wait.
-    fn settle_last_resort(&self, slow: &mut Slow, outcome: Outcome, now: Nanos) -> Option<Transition> {
+    fn settle_last_resort(&self, locked: &mut Locked, outcome: Outcome, now: Nanos) -> Option<Transition> {
         if outcome != Outcome::Success || matches!(self.waiting(now), Some(Refusal::Cooldown { .. })) {
             return None;
         }
-        slow.growing.reset();
+        locked.growing.reset();
         // Nobody else could be asked: to let one call through at a time would spare nobody anything.
-        Some(self.enter(slow, State::Closed, Cause::LastResort, now))
+        Some(self.enter(locked, State::Closed, Cause::LastResort, now))
     }
 
     /// How many successes among how many probes close: one of one after a mere cooldown.
-    fn asked_of_probes(&self, slow: &Slow) -> (u32, u32) {
-        if slow.tripped { (self.config.successes_to_close, self.config.probes_to_judge) } else { (1, 1) }
+    fn asked_of_probes(&self, locked: &Locked) -> (u32, u32) {
+        if locked.tripped { (self.config.successes_to_close, self.config.probes_to_judge) } else { (1, 1) }
     }
 
     /// The first rule that holds, if any.
-    fn broken_rule(&self, slow: &Slow, generation: u64, run: u32, now: Nanos) -> Option<Cause> {
+    fn broken_rule(&self, locked: &Locked, generation: u64, run: u32, now: Nanos) -> Option<Cause> {
         let mut windows = self.windows.iter();
-        let witnesses = &slow.witnesses;
+        let witnesses = &locked.witnesses;
         self.config.trip.iter().find_map(|rule| match *rule {
             Trip::Consecutive { failures, spanning } if witnesses.agree(self.members) => {
                 witnesses.breaks(run, failures, spanning, now)
