@@ -8,6 +8,7 @@ pub(crate) mod breaker;
 pub(crate) mod budget;
 pub(crate) mod config;
 pub(crate) mod cooldown;
+pub(crate) mod count_window;
 pub(crate) mod ewma;
 pub(crate) mod explore;
 pub(crate) mod gate;
