@@ -110,7 +110,8 @@ pub use crate::{
     },
     model::{Model, Provider},
     models::{
-        BreakerSnapshot, ModelSnapshot, Models, ModelsBuilder, ProviderSnapshot, Snapshot, UnknownName, WindowSnapshot,
+        BreakerSnapshot, ModelSnapshot, Models, ModelsBuilder, ProviderSnapshot, SlowCallsSnapshot, Snapshot,
+        UnknownName, WindowSnapshot,
     },
 };
 

@@ -294,6 +294,7 @@ impl Permit {
         self.settled = true;
         self.leave();
         let live = self.live();
+        let took = now.saturating_sub(self.started);
         if live.breaker.is_live(self.model) {
             live.answered(self.started, true, now);
         }
@@ -306,7 +307,7 @@ impl Permit {
         let (model, (of_model, tier)) = match self.model {
             ordinary @ Ticket::Counted { .. } => (ordinary, (None, None)),
             probe => {
-                let changes = live.settle(probe, Outcome::Success, None, now);
+                let changes = live.settle(probe, Outcome::Success, None, took, now);
                 (live.breaker.follow_up(), changes)
             }
         };
@@ -318,6 +319,7 @@ impl Permit {
             model,
             provider: breaker.follow_up(),
             started: self.started,
+            head_took: took,
             waiting_since: None,
             _gates: std::mem::take(&mut self.gates),
             arrived: self.first_byte,
@@ -341,7 +343,8 @@ impl Permit {
         if self.begun {
             live.flow.end();
         }
-        let (of_model, tier) = live.settle(self.model, model.0, model.1, now);
+        let took = now.saturating_sub(self.started);
+        let (of_model, tier) = live.settle(self.model, model.0, model.1, took, now);
         let of_provider = self.live_provider().breaker.settle(self.provider, provider.0, provider.1, now);
         self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
         self.registry.tier_changed(self.index, tier);
@@ -382,6 +385,8 @@ pub(crate) struct Committed {
     model: Ticket,
     provider: Ticket,
     started: Nanos,
+    /// How long the head took, or the commit where the body was read ahead.
+    head_took: Nanos,
     /// Since when a poll has been waiting for the next frame: a slow reader is not a slow model.
     waiting_since: Option<Nanos>,
     _gates: Entered,
@@ -432,7 +437,7 @@ impl Committed {
         let now = self.registry.now();
         let live = &self.registry.models[self.index];
         live.flow.end();
-        let (of_model, tier) = live.settle(self.model, model, None, now);
+        let (of_model, tier) = live.settle(self.model, model, None, self.head_took, now);
         let of_provider = self.registry.providers[live.provider].breaker.settle(self.provider, provider, None, now);
         self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
         self.registry.tier_changed(self.index, tier);

@@ -91,6 +91,15 @@ pub(crate) fn share(field: &str, value: f64) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// A share that must lie in (0, 1].
+pub(crate) fn share_above_zero(field: &str, value: f64) -> Result<(), ConfigError> {
+    share(field, value)?;
+    if value == 0.0 {
+        return Err(ConfigError::new(field, "0", "must be above 0"));
+    }
+    Ok(())
+}
+
 /// A lower and an upper bound that must not cross.
 pub(crate) fn ordered(field: &str, low: Duration, high: Duration) -> Result<(), ConfigError> {
     if high < low {

@@ -102,12 +102,14 @@ impl LiveModel {
         }
     }
 
-    /// Settles the model's own breaker, and counts the outcome in its score.
+    /// Settles the model's own breaker, and counts the outcome in its score. A stream `took` no longer than to its head
+    /// or its commit.
     pub(crate) fn settle(
         &self,
         ticket: Ticket,
         outcome: Outcome,
         wait: Option<Wait>,
+        took: Nanos,
         now: Nanos,
     ) -> (Option<Transition>, Option<Tier>) {
         let tier = match outcome {
@@ -116,7 +118,7 @@ impl LiveModel {
             Outcome::Success => self.score.record(true, now),
             Outcome::Failure(_) => self.score.record(false, now),
         };
-        let transition = self.breaker.settle(ticket, outcome, wait, now);
+        let transition = self.breaker.settle_timed(ticket, outcome, wait, took, now);
         match &transition {
             Some(Transition { to: State::Open, cause, .. }) => {
                 self.skips.store(0, Ordering::Relaxed);

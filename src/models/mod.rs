@@ -10,7 +10,7 @@ pub use live::{
     SUSPECT_SUCCESSES, UNAUTHORIZED_IN_A_ROW,
 };
 pub(crate) use live::{LiveModel, LiveProvider};
-pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, Snapshot, WindowSnapshot};
+pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, SlowCallsSnapshot, Snapshot, WindowSnapshot};
 
 use crate::{
     lane::{Lane, Striped},

@@ -82,8 +82,10 @@ pub struct BreakerSnapshot {
     pub cooldown: Option<Duration>,
     /// Failures in a row; for a provider, evidence against it included.
     pub consecutive_failures: u32,
-    /// What the window of its first rate rule holds, if it has one.
+    /// What the window of its first rule on a rate of failures holds, if it has one.
     pub window: Option<WindowSnapshot>,
+    /// What the window of its first rule on slow calls holds, if it has one.
+    pub slow_calls: Option<SlowCallsSnapshot>,
     /// Probes under way.
     pub probes: usize,
     /// How often its open wait has doubled.
@@ -98,6 +100,16 @@ pub struct WindowSnapshot {
     pub successes: u64,
     /// Failures in the window.
     pub failures: u64,
+}
+
+/// What the window of a rule on slow calls holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlowCallsSnapshot {
+    /// Calls in the window that were slower than the rule allows, successes and failures.
+    pub slow: u64,
+    /// Calls in the window.
+    pub calls: u64,
 }
 
 impl Snapshot {
@@ -165,6 +177,7 @@ fn breaker(breaker: &Breaker, now: Nanos) -> BreakerSnapshot {
         cooldown: view.cooldown_until.map(until),
         consecutive_failures: view.consecutive_failures,
         window: view.window.map(|totals| WindowSnapshot { successes: totals.successes, failures: totals.failures }),
+        slow_calls: view.slow_calls.map(|totals| SlowCallsSnapshot { slow: totals.failures, calls: totals.calls() }),
         probes: view.probes,
         open_wait_doublings: view.openings,
     }

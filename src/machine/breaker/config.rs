@@ -1,101 +1,11 @@
 //! The configuration of a breaker: when it trips, how long it stays open, what closes it.
 
+use super::Trip;
 use crate::machine::{
     config::{self, ConfigError},
     ramp::RAMP,
 };
 use std::time::Duration;
-
-/// One rule that opens a closed breaker. Thresholds are inclusive (≥), rates exact quotients; rules are
-/// judged when a failure is recorded, never on a success.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Trip {
-    /// So many failures in a row, the first and the last at least so far apart.
-    #[non_exhaustive]
-    Consecutive {
-        /// How many failures, with no success between.
-        failures: u32,
-        /// The least time from the first to the last; zero asks for none.
-        spanning: Duration,
-    },
-    /// So large a share of failures among the calls of a sliding time window.
-    #[non_exhaustive]
-    FailureRate {
-        /// Failures ÷ calls, above 0 and at most 1.
-        rate: f64,
-        /// The least number of calls in the window.
-        minimum_calls: u32,
-        /// The length of the window.
-        window: Duration,
-        /// Into how many buckets the window is divided: it slides by one bucket at a time.
-        buckets: u32,
-    },
-}
-
-impl Trip {
-    /// The buckets of a window: 10.
-    pub const BUCKETS: u32 = 10;
-    /// The shortest bucket: 1 ms.
-    pub const SHORTEST_BUCKET: Duration = Duration::from_millis(1);
-    /// The most buckets of a window: 1000.
-    pub const MOST_BUCKETS: u32 = 1000;
-
-    /// `failures` in a row, the first and the last at least `spanning` apart.
-    pub fn consecutive(failures: u32, spanning: Duration) -> Self {
-        Self::Consecutive { failures, spanning }
-    }
-
-    /// At least `rate` of at least `minimum_calls` in a sliding `window` of [`Trip::BUCKETS`] buckets.
-    pub fn failure_rate(rate: f64, minimum_calls: u32, window: Duration) -> Self {
-        Self::FailureRate { rate, minimum_calls, window, buckets: Self::BUCKETS }
-    }
-
-    /// The same with another number of buckets, if this is a rule on a rate: the window slides by one at a time.
-    #[must_use]
-    pub fn buckets(mut self, count: u32) -> Self {
-        if let Self::FailureRate { buckets, .. } = &mut self {
-            *buckets = count;
-        }
-        self
-    }
-
-    /// The default rules: 5 in a row spanning at least 1 s; 20 in a row; 2 in a row spanning at least 30 s; at least 50 %
-    /// of at least 10 calls in 60 s.
-    pub const DEFAULT: [Self; 4] = [
-        Self::Consecutive { failures: 5, spanning: Duration::from_secs(1) },
-        Self::Consecutive { failures: 20, spanning: Duration::ZERO },
-        Self::Consecutive { failures: 2, spanning: Duration::from_secs(30) },
-        Self::FailureRate { rate: 0.5, minimum_calls: 10, window: Duration::from_secs(60), buckets: Self::BUCKETS },
-    ];
-
-    fn check(&self) -> Result<(), ConfigError> {
-        match *self {
-            Self::Consecutive { failures, .. } => config::at_least_one("trip.consecutive.failures", failures),
-            Self::FailureRate { rate, minimum_calls, window, buckets } => {
-                config::share("trip.failure_rate.rate", rate)?;
-                if rate == 0.0 {
-                    return Err(ConfigError::new("trip.failure_rate.rate", "0", "must be above 0"));
-                }
-                config::at_least_one("trip.failure_rate.minimum_calls", minimum_calls)?;
-                config::at_least_one("trip.failure_rate.buckets", buckets)?;
-                if buckets > Self::MOST_BUCKETS {
-                    let value = buckets.to_string();
-                    return Err(ConfigError::new("trip.failure_rate.buckets", value, "must be at most 1000"));
-                }
-                if window / buckets < Self::SHORTEST_BUCKET {
-                    let value = format!("{window:?}");
-                    return Err(ConfigError::new(
-                        "trip.failure_rate.window",
-                        value,
-                        "must give each bucket at least 1 ms",
-                    ));
-                }
-                Ok(())
-            }
-        }
-    }
-}
 
 /// When a breaker trips, how long it stays open, and what closes it again.
 ///
@@ -114,11 +24,59 @@ pub struct BreakerConfig {
     pub(crate) open_wait: Duration,
     pub(crate) longest_open_wait: Duration,
     pub(crate) jitter: f64,
-    pub(crate) recovery: Duration,
+    pub(crate) recovery: Recovery,
     pub(crate) probes: u32,
-    pub(crate) successes_to_close: u32,
-    pub(crate) probes_to_judge: u32,
+    pub(crate) close: Close,
     pub(crate) ramp: Duration,
+}
+
+/// When the open wait shrinks again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Recovery {
+    /// One doubling for each healthy period so long.
+    Healthy(Duration),
+    /// All of it as soon as it closes.
+    AtClose,
+}
+
+/// What the results of the probes decide, and when.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Close {
+    /// So many good ones close; as soon as that cannot be reached among so many probes it opens.
+    Successes { successes: u32, probes: u32 },
+    /// After so many probes, a share of failures below this closes.
+    FailureRate { below: f64, probes: u32 },
+}
+
+impl Close {
+    /// Whether so many results close it, or open it again, or do not decide yet.
+    pub(crate) fn decide(self, successes: u32, failures: u32) -> Option<bool> {
+        match self {
+            Self::Successes { successes: enough, .. } if successes >= enough => Some(true),
+            Self::Successes { successes: enough, probes } => (failures > probes - enough).then_some(false),
+            Self::FailureRate { below, probes } => {
+                let judged = u64::from(successes) + u64::from(failures);
+                (judged >= u64::from(probes)).then(|| f64::from(failures) / (judged as f64) < below)
+            }
+        }
+    }
+
+    fn check(self) -> Result<(), ConfigError> {
+        match self {
+            Self::Successes { successes, probes } => {
+                config::at_least_one("close_after.successes", successes)?;
+                if probes < successes {
+                    let problem = "must not be below the successes asked for";
+                    return Err(ConfigError::new("close_after.probes", probes.to_string(), problem));
+                }
+                Ok(())
+            }
+            Self::FailureRate { below, probes } => {
+                config::share_above_zero("close_below.failure_rate", below)?;
+                config::at_least_one("close_below.probes", probes)
+            }
+        }
+    }
 }
 
 impl BreakerConfig {
@@ -160,9 +118,18 @@ impl BreakerConfig {
         self
     }
 
-    /// For how long a breaker must have been closed to take back one doubling of the open wait. Default 60 s.
+    /// For how long a breaker must have been closed to take back one doubling of the open wait. Default 60 s. Undoes
+    /// [`recovery_at_close`](Self::recovery_at_close).
     pub fn recovery(mut self, healthy: Duration) -> Self {
-        self.recovery = healthy;
+        self.recovery = Recovery::Healthy(healthy);
+        self
+    }
+
+    /// Takes back every doubling of the open wait as soon as the breaker closes, instead of one for each healthy
+    /// minute: the next time it waits as long as the first time. An upstream that answers a few probes and fails again
+    /// is then asked for ever at the pace of the first wait.
+    pub fn recovery_at_close(mut self) -> Self {
+        self.recovery = Recovery::AtClose;
         self
     }
 
@@ -173,10 +140,32 @@ impl BreakerConfig {
     }
 
     /// `successes` good ones among `probes` probes close a half-open breaker; as soon as they cannot be reached
-    /// any more it opens again. Default 2 of 2.
+    /// any more it opens again. Default 2 of 2. With two equal numbers the first failure opens it:
+    /// [`close_after_all`](Self::close_after_all).
+    ///
+    /// Each of `close_after`, `close_after_all` and [`close_below`](Self::close_below) undoes the others. After a
+    /// cooldown without failures one good probe closes, whatever is said here.
     pub fn close_after(mut self, successes: u32, probes: u32) -> Self {
-        self.successes_to_close = successes;
-        self.probes_to_judge = probes;
+        self.close = Close::Successes { successes, probes };
+        self
+    }
+
+    /// `probes` good ones with no failure between close a half-open breaker; the first failure opens it again.
+    pub fn close_after_all(self, probes: u32) -> Self {
+        self.close_after(probes, probes)
+    }
+
+    /// A half-open breaker is judged when `probes` probes have succeeded or failed, and not before: it closes if the
+    /// share of failures among them is below `failure_rate`, and else opens again.
+    ///
+    /// ```
+    /// use tower_failover::BreakerConfig;
+    ///
+    /// // Up to four failures among ten probes, three of them at a time, are well enough.
+    /// let config = BreakerConfig::default().probes(3).close_below(0.5, 10);
+    /// ```
+    pub fn close_below(mut self, failure_rate: f64, probes: u32) -> Self {
+        self.close = Close::FailureRate { below: failure_rate, probes };
         self
     }
 
@@ -190,7 +179,7 @@ impl BreakerConfig {
 
     /// The rules by which a provider trips: the model's, without those on a rate.
     pub(crate) fn for_provider(mut self) -> Self {
-        self.trip.retain(|rule| !matches!(rule, Trip::FailureRate { .. }));
+        self.trip.retain(|rule| !rule.is_rate());
         self.close_after(1, 1)
     }
 
@@ -199,17 +188,14 @@ impl BreakerConfig {
         config::positive("open_wait", self.open_wait)?;
         config::ordered("longest_open_wait", self.open_wait, self.longest_open_wait)?;
         config::share("jitter", self.jitter)?;
-        config::positive("recovery", self.recovery)?;
+        if let Recovery::Healthy(period) = self.recovery {
+            config::positive("recovery", period)?;
+        }
         config::at_least_one("probes", self.probes)?;
         if self.probes > Self::MOST_PROBES {
             return Err(ConfigError::new("probes", self.probes.to_string(), "must be at most 1000"));
         }
-        config::at_least_one("close_after.successes", self.successes_to_close)?;
-        if self.probes_to_judge < self.successes_to_close {
-            let value = self.probes_to_judge.to_string();
-            return Err(ConfigError::new("close_after.probes", value, "must not be below the successes asked for"));
-        }
-        Ok(())
+        self.close.check()
     }
 }
 
@@ -220,10 +206,9 @@ impl Default for BreakerConfig {
             open_wait: Self::OPEN_WAIT,
             longest_open_wait: Self::LONGEST_OPEN_WAIT,
             jitter: Self::JITTER,
-            recovery: Self::RECOVERY,
+            recovery: Recovery::Healthy(Self::RECOVERY),
             probes: Self::PROBES,
-            successes_to_close: Self::SUCCESSES_TO_CLOSE,
-            probes_to_judge: Self::SUCCESSES_TO_CLOSE,
+            close: Close::Successes { successes: Self::SUCCESSES_TO_CLOSE, probes: Self::SUCCESSES_TO_CLOSE },
             ramp: RAMP,
         }
     }

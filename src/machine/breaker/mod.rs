@@ -11,23 +11,29 @@
 //! what comes back to another one changes nothing.
 //!
 //! One word holds generation and state. While closed, admitting a call is one load of it, and a success
-//! one more load and an add on a stripe of its own; a lock is taken by failures and by every other state.
+//! one more load and an add on a stripe of its own (a window that counts calls has one cursor for all); a lock is taken
+//! by failures, by slow calls that trip, and by every other state.
 //! Whatever a locked section changes it publishes by its last store, that of the word.
 
 mod admit;
 mod config;
+mod counter;
 mod half_open;
 mod run;
 mod settle;
 mod state;
+mod trip;
 mod word;
 
 pub(crate) use admit::Admission;
-pub use config::{BreakerConfig, Trip};
+pub use config::BreakerConfig;
 pub use state::{Cause, Command, State};
 pub(crate) use state::{Evidence, Outcome, Refusal, Ticket, Transition, View};
+pub use trip::Trip;
 
 use self::{
+    config::{Close, Recovery},
+    counter::Counter,
     half_open::Probes,
     run::{Run, Witnesses},
     word::Word,
@@ -38,7 +44,6 @@ use super::{
     cooldown::{COOLDOWN_JITTER, Growing},
     nanos,
     rng::Rng,
-    window::TimeWindow,
 };
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
@@ -57,7 +62,8 @@ pub(crate) struct Breaker {
     run: Run,
     /// How many upstreams it guards together.
     members: usize,
-    windows: Box<[TimeWindow]>,
+    /// One for each rule on a rate, in their order.
+    counters: Box<[Counter]>,
     config: BreakerConfig,
     locked: Mutex<Locked>,
 }
@@ -70,6 +76,8 @@ struct Locked {
     level: u32,
     /// Whether the present trouble began with failures, and not with a cooldown alone.
     tripped: bool,
+    /// What calls had to be slower than for the rule that opened it, if that was one on slow calls.
+    slower_than: Option<Nanos>,
     /// Whether it is half-open after a cooldown, at the end of which one probe goes first.
     after_cooldown: bool,
     /// The wait after a limit that does not say how long; a success ends its growth.
@@ -83,10 +91,7 @@ impl Breaker {
     /// A closed breaker. `members` is how many upstreams it guards together; a breaker with more than
     /// one trips on [`Evidence::Member`] from a single one never.
     pub(crate) fn new(config: BreakerConfig, members: usize, stripes: usize, seed: u64) -> Self {
-        let windows = config.trip.iter().filter_map(|rule| match *rule {
-            Trip::FailureRate { window, buckets, .. } => Some(TimeWindow::new(window, buckets, stripes)),
-            Trip::Consecutive { .. } => None,
-        });
+        let counters = config.trip.iter().filter_map(|rule| Counter::new(rule, stripes)).collect();
         Self {
             word: AtomicU64::new(Word { generation: 0, shadow: false, state: State::Closed }.pack()),
             open_until: AtomicU64::new(0),
@@ -95,12 +100,13 @@ impl Breaker {
             shadowed: AtomicU64::new(0),
             run: Run::new(),
             members,
-            windows: windows.collect(),
+            counters,
             locked: Mutex::new(Locked {
                 witnesses: Witnesses::default(),
                 probes: Probes::default(),
                 level: 0,
                 tripped: false,
+                slower_than: None,
                 after_cooldown: false,
                 growing: Growing::default(),
                 cause: None,
@@ -132,10 +138,10 @@ impl Breaker {
         self.enter(locked, State::Open, cause, now)
     }
 
-    /// Takes back one doubling of the open wait for each healthy period that ends now, whatever ends it.
+    /// Takes back one doubling of the open wait for each healthy period that ends now, whatever ends it, where they count.
     fn recover(&self, locked: &mut Locked, now: Nanos) {
-        if self.word().state == State::Closed {
-            let healthy = now.saturating_sub(locked.since) / nanos(self.config.recovery);
+        if let (State::Closed, Recovery::Healthy(period)) = (self.word().state, self.config.recovery) {
+            let healthy = now.saturating_sub(locked.since) / nanos(period);
             locked.level = locked.level.saturating_sub(u32::try_from(healthy).unwrap_or(u32::MAX));
             locked.since = now;
         }
@@ -157,9 +163,7 @@ impl Breaker {
         self.recover(locked, now);
         let word = self.word();
         let generation = word.generation + 1;
-        if generation % TimeWindow::GENERATIONS == 0 {
-            self.windows.iter().for_each(TimeWindow::clear);
-        }
+        self.counters.iter().for_each(|counter| counter.begin(generation));
         locked.probes.clear();
         self.place_at.store(0, Ordering::Relaxed);
         locked.cause = Some(cause);
@@ -171,6 +175,10 @@ impl Breaker {
         }
         if to == State::Closed {
             locked.tripped = false;
+            locked.slower_than = None;
+            if self.config.recovery == Recovery::AtClose {
+                locked.level = 0;
+            }
         }
         self.word.store(Word { generation, shadow, state: to }.pack(), Ordering::Release);
         let retry_at = (to == State::Open).then(|| self.retry_at());
@@ -258,6 +266,10 @@ impl Breaker {
         let word = self.word();
         let open = word.state == State::Open;
         let cooldown = self.cooldown_until.load(Ordering::Relaxed);
+        let first = |slow| {
+            let counter = self.counters.iter().find(|counter| counter.is_slow() == slow);
+            counter.map(|counter| counter.totals(word.generation, now))
+        };
         View {
             state: word.state,
             shadow: word.shadow,
@@ -266,7 +278,8 @@ impl Breaker {
             retry_at: open.then(|| self.retry_at()),
             cooldown_until: (open && cooldown > now).then_some(cooldown),
             consecutive_failures: self.run.length(word.generation),
-            window: self.windows.first().map(|window| window.totals(word.generation, now)),
+            window: first(false),
+            slow_calls: first(true),
             probes: locked.probes.in_flight(),
             openings: locked.level,
             shadowed: self.shadowed.load(Ordering::Relaxed),
@@ -275,6 +288,11 @@ impl Breaker {
 }
 
 impl Locked {
+    /// Whether a success was slower than the rule on slow calls that opened the breaker allows.
+    fn is_too_slow(&self, took: Nanos) -> bool {
+        self.slower_than.is_some_and(|slower_than| took > slower_than)
+    }
+
     /// When a cooldown that begins now ends. A little later than asked, so that not everybody comes back at once.
     fn cooldown_end(&mut self, wait: Wait, now: Nanos) -> Nanos {
         let wait = nanos(match wait {

@@ -1,13 +1,22 @@
 //! What results do.
 
-use super::{Breaker, Cause, Locked, Outcome, Refusal, State, Ticket, Transition, Trip, Wait, word::Word};
+use super::{
+    Breaker, Cause, Close, Counter, Locked, Outcome, Refusal, State, Ticket, Transition, Trip, Wait, word::Word,
+};
 use crate::{
     machine::Nanos,
     sync::{Ordering, lock},
 };
 
+/// A rule that holds.
+struct Broken {
+    cause: Cause,
+    /// What its calls had to be slower than, if it is one on slow calls.
+    slower_than: Option<Nanos>,
+}
+
 impl Breaker {
-    /// Settles a call. Each ticket is settled once, which its owner sees to.
+    /// Settles a call of which nobody asks how long it took. Each ticket is settled once, which its owner sees to.
     pub(crate) fn settle(
         &self,
         ticket: Ticket,
@@ -15,15 +24,27 @@ impl Breaker {
         cooldown: Option<Wait>,
         now: Nanos,
     ) -> Option<Transition> {
+        self.settle_timed(ticket, outcome, cooldown, 0, now)
+    }
+
+    /// Settles a call that took so long, to its head or its commit.
+    pub(crate) fn settle_timed(
+        &self,
+        ticket: Ticket,
+        outcome: Outcome,
+        cooldown: Option<Wait>,
+        took: Nanos,
+        now: Nanos,
+    ) -> Option<Transition> {
         match (ticket, outcome, cooldown) {
             (Ticket::Uncounted, ..) | (Ticket::Counted { .. }, Outcome::Neutral, None) => None,
             (Ticket::Counted { generation }, Outcome::Success, None) => {
-                if self.word().generation == generation {
-                    self.record_success(generation, now);
+                if self.word().generation == generation && self.record_success(generation, took, now) {
+                    return self.judge_slow_success(generation, took, now);
                 }
                 None
             }
-            _ => self.settle_locked(ticket, outcome, cooldown, now),
+            _ => self.settle_locked(ticket, outcome, cooldown, took, now),
         }
     }
 
@@ -32,6 +53,7 @@ impl Breaker {
         ticket: Ticket,
         outcome: Outcome,
         cooldown: Option<Wait>,
+        took: Nanos,
         now: Nanos,
     ) -> Option<Transition> {
         let mut locked = lock(&self.locked);
@@ -52,11 +74,13 @@ impl Breaker {
         let until = cooldown.map(|wait| locked.cooldown_end(wait, now));
         self.lengthen_cooldown(until);
         let transition = match (ticket, outcome) {
-            (Ticket::Counted { .. }, _) => self.settle_counted(&mut locked, word, outcome, now),
+            (Ticket::Counted { .. }, _) => self.settle_counted(&mut locked, word, outcome, took, now),
             // Whatever else it brought, it was limited.
             (_, Outcome::Success) if until.is_some() => None,
-            (Ticket::Probe { .. }, _) => self.settle_probe(&mut locked, outcome, now),
-            (Ticket::LastResort { .. } | Ticket::Uncounted, _) => self.settle_last_resort(&mut locked, outcome, now),
+            (Ticket::Probe { .. }, _) => self.settle_probe(&mut locked, outcome, until.is_some(), took, now),
+            (Ticket::LastResort { .. } | Ticket::Uncounted, _) => {
+                self.settle_last_resort(&mut locked, outcome, took, now)
+            }
         };
         if until.is_none() || self.word().state == State::Open {
             return transition;
@@ -65,86 +89,159 @@ impl Breaker {
         Some(self.enter(&mut locked, State::Open, Cause::Cooldown, now))
     }
 
-    fn record_success(&self, generation: u64, now: Nanos) {
+    /// Counts a success, and says whether it is a slow one to some rule.
+    fn record_success(&self, generation: u64, took: Nanos, now: Nanos) -> bool {
         self.run.reset(generation);
-        for window in &self.windows {
-            window.record(generation, now, true);
-        }
+        self.record(generation, true, took, now)
     }
 
-    fn settle_counted(&self, locked: &mut Locked, word: Word, outcome: Outcome, now: Nanos) -> Option<Transition> {
-        match outcome {
+    fn record(&self, generation: u64, success: bool, took: Nanos, now: Nanos) -> bool {
+        let mut minded = false;
+        for counter in &self.counters {
+            counter.record(generation, success, took, now);
+            minded |= counter.minds(success, took);
+        }
+        minded
+    }
+
+    /// A slow success takes the lock only if a rule seems to hold.
+    fn judge_slow_success(&self, generation: u64, took: Nanos, now: Nanos) -> Option<Transition> {
+        self.broken_rate(generation, true, took, now)?;
+        let mut locked = lock(&self.locked);
+        if self.word().generation != generation {
+            return None;
+        }
+        let broken = self.broken_rate(generation, true, took, now)?;
+        Some(self.trip(&mut locked, broken, now))
+    }
+
+    fn settle_counted(
+        &self,
+        locked: &mut Locked,
+        word: Word,
+        outcome: Outcome,
+        took: Nanos,
+        now: Nanos,
+    ) -> Option<Transition> {
+        let broken = match outcome {
             Outcome::Neutral => None,
             Outcome::Success => {
-                self.record_success(word.generation, now);
-                None
+                self.record_success(word.generation, took, now);
+                self.broken_rate(word.generation, true, took, now)
             }
             Outcome::Failure(evidence) => {
                 let length = self.run.extend(word.generation);
                 locked.witnesses.hear(length, evidence, now);
-                for window in &self.windows {
-                    window.record(word.generation, now, false);
-                }
-                let cause = self.broken_rule(locked, word.generation, length, now)?;
-                Some(self.open(locked, cause, now))
+                self.record(word.generation, false, took, now);
+                self.broken_rule(locked, word.generation, length, took, now)
             }
-        }
+        };
+        broken.map(|broken| self.trip(locked, broken, now))
     }
 
-    fn settle_probe(&self, locked: &mut Locked, outcome: Outcome, now: Nanos) -> Option<Transition> {
+    fn trip(&self, locked: &mut Locked, broken: Broken, now: Nanos) -> Transition {
+        locked.slower_than = broken.slower_than;
+        self.open(locked, broken.cause, now)
+    }
+
+    /// A limited one never closes, although among many it may be a failure that is allowed.
+    fn settle_probe(
+        &self,
+        locked: &mut Locked,
+        outcome: Outcome,
+        limited: bool,
+        took: Nanos,
+        now: Nanos,
+    ) -> Option<Transition> {
         match outcome {
             Outcome::Neutral => return None,
             Outcome::Success => {
-                locked.probes.succeeded();
                 locked.growing.reset();
+                if locked.is_too_slow(took) { locked.probes.failed() } else { locked.probes.succeeded() }
             }
             Outcome::Failure(_) => locked.probes.failed(),
         }
-        let (successes, probes) = self.asked_of_probes(locked);
-        if locked.probes.successes() >= successes {
-            return Some(self.enter(locked, State::Closed, Cause::ProbesSucceeded, now));
-        }
-        if locked.probes.failures() > probes - successes {
-            if matches!(locked.cause, Some(Cause::ProviderRecovered | Cause::LastResort)) {
-                // It came before its wait had elapsed, so that the wait was not too short.
-                locked.level = locked.level.saturating_sub(1);
+        let transition = match self.close(locked).decide(locked.probes.successes(), locked.probes.failures()) {
+            Some(true) if limited => return None,
+            Some(true) => self.enter(locked, State::Closed, Cause::ProbesSucceeded, now),
+            Some(false) => {
+                if matches!(locked.cause, Some(Cause::ProviderRecovered | Cause::LastResort)) {
+                    // It came before its wait had elapsed, so that the wait was not too short.
+                    locked.level = locked.level.saturating_sub(1);
+                }
+                self.open(locked, Cause::ProbesFailed, now)
             }
-            return Some(self.open(locked, Cause::ProbesFailed, now));
-        }
-        self.publish_places(locked);
-        None
+            None => {
+                self.publish_places(locked);
+                return None;
+            }
+        };
+        Some(transition)
     }
 
-    /// Only a success says anything: a failure is no news, and must not lengthen the wait.
-    fn settle_last_resort(&self, locked: &mut Locked, outcome: Outcome, now: Nanos) -> Option<Transition> {
+    /// Only a success says anything: a failure is no news, and must not lengthen the wait. Nor is a slow one news to a
+    /// breaker that slow calls have opened.
+    fn settle_last_resort(&self, locked: &mut Locked, outcome: Outcome, took: Nanos, now: Nanos) -> Option<Transition> {
         if outcome != Outcome::Success || matches!(self.waiting(now), Some(Refusal::Cooldown { .. })) {
             return None;
         }
         locked.growing.reset();
+        if locked.is_too_slow(took) {
+            return None;
+        }
         // Nobody else could be asked: to let one call through at a time would spare nobody anything.
         Some(self.enter(locked, State::Closed, Cause::LastResort, now))
     }
 
-    /// How many successes among how many probes close: one of one after a mere cooldown.
-    fn asked_of_probes(&self, locked: &Locked) -> (u32, u32) {
-        if locked.tripped { (self.config.successes_to_close, self.config.probes_to_judge) } else { (1, 1) }
+    /// What is asked of the probes: one of one after a mere cooldown.
+    fn close(&self, locked: &Locked) -> Close {
+        if locked.tripped { self.config.close } else { Close::Successes { successes: 1, probes: 1 } }
     }
 
-    /// The first rule that holds, if any.
-    fn broken_rule(&self, locked: &Locked, generation: u64, run: u32, now: Nanos) -> Option<Cause> {
-        let mut windows = self.windows.iter();
+    /// The first rule that holds after a failure, if any.
+    fn broken_rule(&self, locked: &Locked, generation: u64, run: u32, took: Nanos, now: Nanos) -> Option<Broken> {
         let witnesses = &locked.witnesses;
-        self.config.trip.iter().find_map(|rule| match *rule {
-            Trip::Consecutive { failures, spanning } if witnesses.agree(self.members) => {
-                witnesses.breaks(run, failures, spanning, now)
+        self.rules().find_map(|(rule, counter)| match (rule, counter) {
+            (Trip::Consecutive { failures, spanning }, _) if witnesses.agree(self.members) => {
+                witnesses.breaks(run, *failures, *spanning, now).map(|cause| Broken { cause, slower_than: None })
             }
-            Trip::Consecutive { .. } => None,
-            Trip::FailureRate { rate, minimum_calls, .. } => {
-                let totals = windows.next()?.totals(generation, now);
-                let calls = totals.calls();
-                let holds = calls >= u64::from(minimum_calls) && totals.failures as f64 / calls as f64 >= rate;
-                holds.then_some(Cause::FailureRate { failures: totals.failures, calls })
-            }
+            (rule, Some(counter)) => breaks(rule, counter, generation, false, took, now),
+            (_, None) => None,
         })
     }
+
+    /// The first rule on a rate that minds such a call, and holds.
+    fn broken_rate(&self, generation: u64, success: bool, took: Nanos, now: Nanos) -> Option<Broken> {
+        self.rules().find_map(|(rule, counter)| breaks(rule, counter?, generation, success, took, now))
+    }
+
+    /// The rules, those on a rate with what they count.
+    fn rules(&self) -> impl Iterator<Item = (&Trip, Option<&Counter>)> {
+        let mut counters = self.counters.iter();
+        self.config.trip.iter().map(move |rule| (rule, if rule.is_rate() { counters.next() } else { None }))
+    }
+}
+
+/// Whether a rule on a rate minds such a call, and holds.
+fn breaks(rule: &Trip, counter: &Counter, generation: u64, success: bool, took: Nanos, now: Nanos) -> Option<Broken> {
+    let (Trip::FailureRate { rate, minimum_calls, .. }
+    | Trip::FailureRateOfLast { rate, minimum_calls, .. }
+    | Trip::SlowCallRate { rate, minimum_calls, .. }) = *rule
+    else {
+        return None;
+    };
+    if !counter.minds(success, took) {
+        return None;
+    }
+    let totals = counter.totals(generation, now);
+    let (bad, calls) = (totals.failures, totals.calls());
+    if calls < u64::from(minimum_calls) || (bad as f64 / calls as f64) < rate {
+        return None;
+    }
+    Some(match *counter {
+        Counter::Slow(slower_than, _) => {
+            Broken { cause: Cause::SlowCallRate { slow: bad, calls }, slower_than: Some(slower_than) }
+        }
+        _ => Broken { cause: Cause::FailureRate { failures: bad, calls }, slower_than: None },
+    })
 }

@@ -1,6 +1,6 @@
 //! What a breaker is, says and is told.
 
-use crate::machine::Nanos;
+use crate::machine::{Nanos, window::Totals};
 use std::{fmt, time::Duration};
 
 /// The state of a breaker.
@@ -77,13 +77,21 @@ pub enum Cause {
         /// Calls in the window.
         calls: u64,
     },
+    /// So many slow calls among those of the window.
+    #[non_exhaustive]
+    SlowCallRate {
+        /// Slow calls in the window.
+        slow: u64,
+        /// Calls in the window.
+        calls: u64,
+    },
     /// The upstream asked to be left alone.
     Cooldown,
     /// The open wait or the cooldown has elapsed, and a call came.
     WaitElapsed,
     /// Enough probes succeeded.
     ProbesSucceeded,
-    /// Too many probes failed.
+    /// Too many probes failed, or were slow where slow calls had opened it.
     ProbesFailed,
     /// The provider of this model answers again.
     ProviderRecovered,
@@ -99,6 +107,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Consecutive { failures, spanning } => write!(f, "{failures} failures in a row spanning {spanning:?}"),
             Self::FailureRate { failures, calls } => write!(f, "{failures} failures in {calls} calls"),
+            Self::SlowCallRate { slow, calls } => write!(f, "{slow} slow calls in {calls}"),
             Self::Cooldown => f.write_str("cooldown"),
             Self::WaitElapsed => f.write_str("wait elapsed"),
             Self::ProbesSucceeded => f.write_str("probes succeeded"),
@@ -198,7 +207,9 @@ pub(crate) struct View {
     pub(crate) retry_at: Option<Nanos>,
     pub(crate) cooldown_until: Option<Nanos>,
     pub(crate) consecutive_failures: u32,
-    pub(crate) window: Option<crate::machine::window::Totals>,
+    pub(crate) window: Option<Totals>,
+    /// Slow calls stand for failures.
+    pub(crate) slow_calls: Option<Totals>,
     pub(crate) probes: usize,
     pub(crate) openings: u32,
     pub(crate) shadowed: u64,

@@ -31,6 +31,7 @@ enum Op {
         back: usize,
         outcome: Outcome,
         cooldown: Option<Duration>,
+        took: Duration,
     },
     CoolDown(Duration),
     Hasten,
@@ -69,11 +70,11 @@ fn compare(config: BreakerConfig, members: usize, ops: &[Op]) {
                 assert_eq!(admission, model.admit_last_resort(now, lease));
                 calls.extend(admission.map(|(ticket, _)| ticket));
             }
-            Op::Settle { back, outcome, cooldown } => {
+            Op::Settle { back, outcome, cooldown, took } => {
                 if let Some(index) = (calls.len()).checked_sub(1 + back) {
                     let ticket = calls.remove(index);
-                    let transition = breaker.settle(ticket, outcome, cooldown.map(Wait::For), now);
-                    assert_eq!(transition, model.settle(ticket, outcome, cooldown, seen(now), now));
+                    let transition = breaker.settle_timed(ticket, outcome, cooldown.map(Wait::For), nanos(took), now);
+                    assert_eq!(transition, model.settle(ticket, outcome, cooldown, took, seen(now), now));
                 }
             }
             Op::CoolDown(wait) => {
@@ -89,26 +90,44 @@ fn compare(config: BreakerConfig, members: usize, ops: &[Op]) {
     }
 }
 
+/// Rules on a rate, in any order and number.
+fn rates() -> impl Strategy<Value = Vec<Trip>> {
+    let rate = || prop::sample::select(vec![0.25, 1.0 / 3.0, 0.5, 0.75, 1.0]);
+    let window = 4 * SECOND;
+    let of_time = (rate(), 1_u32..7, 1_u32..5).prop_map(move |(rate, minimum_calls, buckets)| {
+        Trip::failure_rate(rate, minimum_calls, window).buckets(buckets)
+    });
+    let of_last = (rate(), 1_u32..9).prop_flat_map(|(rate, calls)| {
+        (1..=calls).prop_map(move |minimum| Trip::failure_rate_of_last(rate, calls).minimum_calls(minimum))
+    });
+    let slow = (rate(), 1_u32..4, 1_u32..7, 1_u32..5).prop_map(move |(rate, slower_than, minimum_calls, buckets)| {
+        Trip::slow_call_rate(rate, SECOND * slower_than, minimum_calls, window).buckets(buckets)
+    });
+    prop::collection::vec(prop_oneof![of_time, of_last, slow], 0..4)
+}
+
+fn closes() -> impl Strategy<Value = Close> {
+    let of = |(successes, spare)| Close::Successes { successes, probes: successes + spare };
+    let below = prop::sample::select(vec![0.25, 1.0 / 3.0, 0.5, 0.75, 1.0]);
+    let share = (below, 1_u32..5).prop_map(|(below, probes)| Close::FailureRate { below, probes });
+    prop_oneof![2 => (1_u32..4, 0_u32..3).prop_map(of), 1 => share]
+}
+
 prop_compose! {
     /// Everything so small that each boundary is met often.
     fn configs()(
-        failures in 1_u32..5,
+        failures in 1_u32..8,
         spanning in 0_u32..3,
-        rate in prop::sample::select(vec![0.25, 1.0 / 3.0, 0.5, 0.75, 1.0]),
-        minimum_calls in 1_u32..7,
-        buckets in 1_u32..5,
+        mut rules in rates(),
+        place in 0_usize..4,
         probes in 1_u32..4,
-        successes in 1_u32..4,
-        spare in 0_u32..3,
+        close in closes(),
+        at_close in any::<bool>(),
     ) -> BreakerConfig {
-        let rate = Trip::FailureRate { rate, minimum_calls, window: 4 * SECOND, buckets };
-        BreakerConfig::default()
-            .trip([Trip::consecutive(failures, SECOND * spanning), rate])
-            .open_wait(2 * SECOND, 7 * SECOND)
-            .jitter(0.0)
-            .recovery(5 * SECOND)
-            .probes(probes)
-            .close_after(successes, successes + spare)
+        rules.insert(place.min(rules.len()), Trip::consecutive(failures, SECOND * spanning));
+        let recovery = if at_close { Recovery::AtClose } else { Recovery::Healthy(5 * SECOND) };
+        let config = BreakerConfig { close, recovery, ..BreakerConfig::default() };
+        config.trip(rules).open_wait(2 * SECOND, 7 * SECOND).jitter(0.0).probes(probes)
     }
 }
 
@@ -130,14 +149,18 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => Just(Outcome::Neutral),
     ];
     let cooldown = prop::option::weighted(0.05, wait());
+    let took = prop_oneof![
+        Just(Duration::ZERO),
+        (1_u64..4, 0_u64..2).prop_map(|(secs, nanos)| { Duration::from_secs(secs) + Duration::from_nanos(nanos) })
+    ];
     let command = prop::sample::select(vec![ForceOpen, Disable, Shadow, Reset, Reset, Reset]);
     prop_oneof![
         8 => advance.prop_map(Op::Advance),
         6 => (0_u64..3).prop_map(|short| Op::AdvanceToRetry { short }),
         28 => lease().prop_map(|lease| Op::Admit { lease }),
         6 => lease().prop_map(|lease| Op::AdmitLastResort { lease }),
-        32 => (0_usize..8, outcome, cooldown)
-            .prop_map(|(back, outcome, cooldown)| Op::Settle { back, outcome, cooldown }),
+        32 => (0_usize..8, outcome, cooldown, took)
+            .prop_map(|(back, outcome, cooldown, took)| Op::Settle { back, outcome, cooldown, took }),
         1 => wait().prop_map(Op::CoolDown),
         2 => Just(Op::Hasten),
         2 => Just(Op::EndWait),
@@ -147,7 +170,7 @@ fn ops() -> impl Strategy<Value = Op> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 512,
+        cases: 1024,
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(7),
         ..ProptestConfig::default()

@@ -12,8 +12,8 @@ pub(super) struct Model {
     generation: u64,
     since: Nanos,
     cause: Option<Cause>,
-    /// What this generation has been told, when; neutral results apart.
-    results: Vec<(Nanos, Outcome)>,
+    /// What this generation has been told; neutral results apart.
+    results: Vec<Heard>,
     /// The probes that are out and the ends of their leases.
     probes: Vec<(Ticket, Nanos)>,
     probes_ever: u64,
@@ -22,7 +22,23 @@ pub(super) struct Model {
     cooldown_until: Nanos,
     openings: u32,
     tripped: bool,
+    /// What a probe must not be slower than.
+    slower_than: Option<Duration>,
     shadowed: u64,
+}
+
+/// One result.
+#[derive(Clone, Copy)]
+struct Heard {
+    at: Nanos,
+    outcome: Outcome,
+    took: Duration,
+}
+
+impl Heard {
+    fn is_good(&self) -> bool {
+        self.outcome == Outcome::Success
+    }
 }
 
 impl Model {
@@ -43,6 +59,7 @@ impl Model {
             cooldown_until: 0,
             openings: 0,
             tripped: false,
+            slower_than: None,
             shadowed: 0,
         }
     }
@@ -63,7 +80,7 @@ impl Model {
 
     /// After a cooldown one probe goes first, and the others once it has succeeded.
     fn places(&self) -> usize {
-        let good = self.results.iter().any(|(_, outcome)| *outcome == Outcome::Success);
+        let good = self.results.iter().any(Heard::is_good);
         if self.after_cooldown && !good { 1 } else { self.config.probes as usize }
     }
 
@@ -112,9 +129,11 @@ impl Model {
         ticket: Ticket,
         outcome: Outcome,
         cooldown: Option<Duration>,
+        took: Duration,
         seen: Option<Nanos>,
         now: Nanos,
     ) -> Option<Transition> {
+        let heard = Heard { at: now, outcome, took };
         let generation = match ticket {
             Ticket::Uncounted => return None,
             Ticket::Counted { generation } | Ticket::Probe { generation, .. } | Ticket::LastResort { generation } => {
@@ -131,10 +150,10 @@ impl Model {
             Ticket::Probe { .. } => {
                 let place = self.probes.iter().position(|(probe, _)| *probe == ticket)?;
                 self.probes.remove(place);
-                self.settle_probe(outcome, cooldown.is_some(), now)
+                self.settle_probe(heard, cooldown.is_some())
             }
-            Ticket::LastResort { .. } => self.settle_last_resort(outcome, cooldown.is_some(), now),
-            _ => self.settle_counted(outcome, now),
+            Ticket::LastResort { .. } => self.settle_last_resort(heard, cooldown.is_some()),
+            _ => self.settle_counted(heard),
         };
         let Some(wait) = cooldown else { return transition };
         self.lengthen_cooldown(wait, seen, now);
@@ -144,99 +163,136 @@ impl Model {
         Some(self.enter(State::Open, Cause::Cooldown, now))
     }
 
-    pub(super) fn settle_counted(&mut self, outcome: Outcome, now: Nanos) -> Option<Transition> {
-        if outcome != Outcome::Neutral {
-            self.results.push((now, outcome));
-        }
-        if !matches!(outcome, Outcome::Failure(_)) {
+    fn settle_counted(&mut self, heard: Heard) -> Option<Transition> {
+        if heard.outcome == Outcome::Neutral {
             return None;
         }
-        self.broken_rule(now).map(|cause| self.trip(cause, now))
+        self.results.push(heard);
+        let (rule, cause) = self.broken_rule(heard)?;
+        self.slower_than = match rule {
+            Trip::SlowCallRate { slower_than, .. } => Some(slower_than),
+            _ => None,
+        };
+        Some(self.trip(cause, heard.at))
     }
 
-    pub(super) fn settle_probe(&mut self, outcome: Outcome, limited: bool, now: Nanos) -> Option<Transition> {
-        if outcome == Outcome::Neutral || (outcome == Outcome::Success && limited) {
+    /// A slow probe has failed where slow calls had opened it.
+    fn settle_probe(&mut self, heard: Heard, limited: bool) -> Option<Transition> {
+        if heard.outcome == Outcome::Neutral || (heard.is_good() && limited) {
             return None;
         }
-        self.results.push((now, outcome));
-        let good = self.results.iter().filter(|(_, outcome)| *outcome == Outcome::Success).count();
-        let bad = self.results.len() - good;
-        let (needed, of) = self.good_probes_of();
-        if good >= needed {
-            Some(self.enter(State::Closed, Cause::ProbesSucceeded, now))
-        } else if bad > of - needed {
-            if self.cause == Some(Cause::ProviderRecovered) {
-                self.openings = self.openings.saturating_sub(1);
-            }
-            Some(self.trip(Cause::ProbesFailed, now))
-        } else {
-            None
-        }
-    }
-
-    pub(super) fn settle_last_resort(&mut self, outcome: Outcome, limited: bool, now: Nanos) -> Option<Transition> {
-        if outcome != Outcome::Success || limited || self.cooldown_until > now {
+        let outcome = if self.is_slow_probe(heard) { Outcome::Failure(Evidence::Blame) } else { heard.outcome };
+        self.results.push(Heard { outcome, ..heard });
+        let good = self.results.iter().filter(|result| result.is_good()).count() as u32;
+        let bad = self.results.len() as u32 - good;
+        let closes = match self.asked_of_probes() {
+            Close::Successes { successes, .. } if good >= successes => true,
+            Close::Successes { successes, probes } if good + (probes - good - bad) < successes => false,
+            Close::FailureRate { below, probes } if good + bad == probes => f64::from(bad) / f64::from(probes) < below,
+            _ => return None,
+        };
+        if closes && limited {
             return None;
         }
-        Some(self.enter(State::Closed, Cause::LastResort, now))
+        if !closes && self.cause == Some(Cause::ProviderRecovered) {
+            self.openings = self.openings.saturating_sub(1);
+        }
+        Some(match closes {
+            true => self.enter(State::Closed, Cause::ProbesSucceeded, heard.at),
+            false => self.trip(Cause::ProbesFailed, heard.at),
+        })
     }
 
-    fn good_probes_of(&self) -> (usize, usize) {
-        match self.tripped {
-            true => (self.config.successes_to_close as usize, self.config.probes_to_judge as usize),
-            false => (1, 1),
+    fn settle_last_resort(&mut self, heard: Heard, limited: bool) -> Option<Transition> {
+        let is_news = heard.is_good() && !limited && self.cooldown_until <= heard.at && !self.is_slow_probe(heard);
+        if !is_news {
+            return None;
         }
+        Some(self.enter(State::Closed, Cause::LastResort, heard.at))
+    }
+
+    fn is_slow_probe(&self, heard: Heard) -> bool {
+        heard.is_good() && self.slower_than.is_some_and(|slower_than| heard.took > slower_than)
+    }
+
+    fn asked_of_probes(&self) -> Close {
+        if self.tripped { self.config.close } else { Close::Successes { successes: 1, probes: 1 } }
     }
 
     /// The failures since the last success, oldest first.
-    fn row(&self) -> &[(Nanos, Outcome)] {
+    fn row(&self) -> &[Heard] {
         if self.state != State::Closed {
             return &[];
         }
-        let from =
-            self.results.iter().rposition(|(_, outcome)| *outcome == Outcome::Success).map_or(0, |last| last + 1);
+        let from = self.results.iter().rposition(Heard::is_good).map_or(0, |last| last + 1);
         &self.results[from..]
     }
 
-    fn broken_rule(&self, now: Nanos) -> Option<Cause> {
-        let row = self.row();
-        let spanning = Duration::from_nanos(now - row[0].0);
-        let holds = |rule: &Trip| match *rule {
-            Trip::Consecutive { failures, spanning: least } => {
-                let holds = row.len() >= failures as usize && spanning >= least && self.row_counts();
-                holds.then_some(Cause::Consecutive { failures: row.len() as u32, spanning })
-            }
-            Trip::FailureRate { rate, minimum_calls, .. } => {
-                let Totals { successes, failures } = self.totals(now);
-                let calls = successes + failures;
-                let holds = calls >= u64::from(minimum_calls) && failures as f64 / calls as f64 >= rate;
-                holds.then_some(Cause::FailureRate { failures, calls })
+    /// The first rule that holds, and is about such a result.
+    fn broken_rule(&self, heard: Heard) -> Option<(Trip, Cause)> {
+        let failed = !heard.is_good();
+        let reached = |(bad, calls): (u64, u64), rate: f64, minimum: u32| {
+            calls >= u64::from(minimum) && bad as f64 / calls as f64 >= rate
+        };
+        let holds = |rule: &Trip| {
+            let counted = self.counted(rule, heard.at);
+            match *rule {
+                Trip::Consecutive { failures, spanning: least } if failed => {
+                    let row = self.row();
+                    let spanning = Duration::from_nanos(heard.at - row[0].at);
+                    let holds = row.len() >= failures as usize && spanning >= least && self.row_counts();
+                    holds.then_some(Cause::Consecutive { failures: row.len() as u32, spanning })
+                }
+                Trip::FailureRate { rate, minimum_calls, .. } | Trip::FailureRateOfLast { rate, minimum_calls, .. }
+                    if failed =>
+                {
+                    let holds = reached(counted, rate, minimum_calls);
+                    holds.then_some(Cause::FailureRate { failures: counted.0, calls: counted.1 })
+                }
+                Trip::SlowCallRate { rate, slower_than, minimum_calls, .. } if heard.took > slower_than => {
+                    let holds = reached(counted, rate, minimum_calls);
+                    holds.then_some(Cause::SlowCallRate { slow: counted.0, calls: counted.1 })
+                }
+                _ => None,
             }
         };
-        self.config.trip.iter().find_map(holds)
+        self.config.trip.iter().find_map(|rule| holds(rule).map(|cause| (rule.clone(), cause)))
     }
 
     /// Whether the row speaks against more than one of several members.
     fn row_counts(&self) -> bool {
-        let said = |evidence| self.row().iter().any(|(_, outcome)| *outcome == Outcome::Failure(evidence));
+        let said = |evidence| self.row().iter().any(|result| result.outcome == Outcome::Failure(evidence));
         let members = (0..super::MEMBERS).filter(|member| said(Evidence::Member(*member))).count();
         said(Evidence::Blame) || members >= 2 || self.members == 1
     }
 
-    fn totals(&self, now: Nanos) -> Totals {
-        let [_, Trip::FailureRate { window, buckets, .. }] = self.config.trip[..] else {
-            panic!("two rules, the second on a rate");
-        };
-        let bucket = nanos(window) / u64::from(buckets);
-        let inside = |at: Nanos| at / bucket + u64::from(buckets) > now / bucket;
-        let count = |success: bool| {
-            let counted = |(at, outcome): &&(Nanos, Outcome)| inside(*at) && (*outcome == Outcome::Success) == success;
-            self.results.iter().filter(counted).count() as u64
-        };
+    /// How many calls of a rule's window are what it minds, and how many calls that holds.
+    fn counted(&self, rule: &Trip, now: Nanos) -> (u64, u64) {
         if self.state != State::Closed {
-            return Totals::default();
+            return (0, 0);
         }
-        Totals { successes: count(true), failures: count(false) }
+        let window: Vec<&Heard> = match *rule {
+            Trip::Consecutive { .. } => Vec::new(),
+            Trip::FailureRateOfLast { calls, .. } => self.results.iter().rev().take(calls as usize).collect(),
+            Trip::FailureRate { window, buckets, .. } | Trip::SlowCallRate { window, buckets, .. } => {
+                let bucket = nanos(window) / u64::from(buckets);
+                let inside = |at: Nanos| at / bucket + u64::from(buckets) > now / bucket;
+                self.results.iter().filter(|result| inside(result.at)).collect()
+            }
+        };
+        let minds = |result: &&&Heard| match *rule {
+            Trip::SlowCallRate { slower_than, .. } => result.took > slower_than,
+            _ => !result.is_good(),
+        };
+        (window.iter().filter(minds).count() as u64, window.len() as u64)
+    }
+
+    /// What the first rule on failures or on slow calls has counted.
+    fn totals(&self, slow: bool, now: Nanos) -> Option<Totals> {
+        let is_slow = |rule: &Trip| matches!(rule, Trip::SlowCallRate { .. });
+        let rates = |rule: &&Trip| !matches!(rule, Trip::Consecutive { .. }) && is_slow(rule) == slow;
+        let (failures, calls) = self.counted(self.config.trip.iter().find(rates)?, now);
+        Some(Totals { successes: calls - failures, failures })
     }
 
     fn trip(&mut self, cause: Cause, now: Nanos) -> Transition {
@@ -262,9 +318,13 @@ impl Model {
 
     fn enter(&mut self, to: State, cause: Cause, now: Nanos) -> Transition {
         let from = self.state;
-        if from == State::Closed {
-            let healthy = (now - self.since) / nanos(self.config.recovery);
-            self.openings = self.openings.saturating_sub(healthy as u32);
+        match self.config.recovery {
+            Recovery::Healthy(period) if from == State::Closed => {
+                let healthy = (now - self.since) / nanos(period);
+                self.openings = self.openings.saturating_sub(healthy as u32);
+            }
+            Recovery::AtClose if to == State::Closed => self.openings = 0,
+            _ => {}
         }
         self.state = to;
         self.generation += 1;
@@ -276,7 +336,9 @@ impl Model {
         if to != State::Open {
             (self.open_until, self.cooldown_until) = (0, 0);
         }
-        self.tripped &= to != State::Closed;
+        if to == State::Closed {
+            (self.tripped, self.slower_than) = (false, None);
+        }
         Transition { from, to, cause, retry_at: (to == State::Open).then(|| self.retry_at()) }
     }
 
@@ -336,7 +398,8 @@ impl Model {
             retry_at: open.then(|| self.retry_at()),
             cooldown_until: (open && self.cooldown_until > now).then_some(self.cooldown_until),
             consecutive_failures: self.row().len() as u32,
-            window: Some(self.totals(now)),
+            window: self.totals(false, now),
+            slow_calls: self.totals(true, now),
             probes: self.probes.len(),
             openings: self.openings,
             shadowed: self.shadowed,
