@@ -88,6 +88,38 @@ async fn rules_of_a_breaker_that_cannot_work() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rules_on_the_last_calls_that_cannot_work() {
+    let field = |name: &str| format!("model `m`: breaker: trip.failure_rate_of_last.{name}");
+    for (rate, shown) in [(0.0, "0"), (-0.1, "-0.1"), (1.01, "1.01"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
+        assert_wrong(trip(Trip::failure_rate_of_last(rate, 10)), &field("rate"), shown);
+    }
+    assert_wrong(trip(Trip::failure_rate_of_last(0.5, 0)), &field("calls"), "0");
+    assert_wrong(trip(Trip::failure_rate_of_last(0.5, 100_001)), &field("calls"), "100001");
+    assert_wrong(trip(Trip::failure_rate_of_last(0.5, u32::MAX)), &field("calls"), "4294967295");
+    assert_wrong(trip(Trip::failure_rate_of_last(0.5, 10).minimum_calls(0)), &field("minimum_calls"), "0");
+    assert_wrong(trip(Trip::failure_rate_of_last(0.5, 10).minimum_calls(11)), &field("minimum_calls"), "11");
+    assert!(trip(Trip::failure_rate_of_last(0.5, 10).minimum_calls(10)).is_ok());
+    assert!(trip(Trip::failure_rate_of_last(1.0, Trip::MOST_CALLS)).is_ok());
+    assert!(trip(Trip::failure_rate_of_last(f64::MIN_POSITIVE, 1)).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_on_slow_calls_that_cannot_work() {
+    let field = |name: &str| format!("model `m`: breaker: trip.slow_call_rate.{name}");
+    let slow = |rate, slower_than| trip(Trip::slow_call_rate(rate, slower_than, 1, secs(60)));
+    for (rate, shown) in [(0.0, "0"), (-0.1, "-0.1"), (1.01, "1.01"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
+        assert_wrong(slow(rate, secs(1)), &field("rate"), shown);
+    }
+    assert_wrong(slow(0.5, Duration::ZERO), &field("slower_than"), "0ns");
+    assert!(slow(0.5, Duration::from_nanos(1)).is_ok() && slow(1.0, Duration::MAX).is_ok());
+    assert_wrong(trip(Trip::slow_call_rate(0.5, secs(1), 0, secs(60))), &field("minimum_calls"), "0");
+    assert_wrong(trip(Trip::slow_call_rate(0.5, secs(1), 1, Duration::ZERO)), &field("window"), "0ns");
+    assert_wrong(trip(Trip::slow_call_rate(0.5, secs(1), 1, ms(9))), &field("window"), "9ms");
+    assert_wrong(trip(Trip::slow_call_rate(0.5, secs(1), 1, secs(60)).buckets(0)), &field("buckets"), "0");
+    assert_wrong(trip(Trip::slow_call_rate(0.5, secs(1), 1, secs(60)).buckets(1_001)), &field("buckets"), "1001");
+}
+
+#[tokio::test(start_paused = true)]
 async fn waits_and_probes_of_a_breaker_that_cannot_work() {
     let field = |name: &str| format!("model `m`: breaker: {name}");
     assert_wrong(breaker(|breaker| breaker.open_wait(Duration::ZERO, secs(1))), &field("open_wait"), "0ns");
@@ -101,6 +133,12 @@ async fn waits_and_probes_of_a_breaker_that_cannot_work() {
     assert_wrong(breaker(|breaker| breaker.probes(u32::MAX)), &field("probes"), "4294967295");
     assert_wrong(breaker(|breaker| breaker.close_after(0, 1)), &field("close_after.successes"), "0");
     assert_wrong(breaker(|breaker| breaker.close_after(2, 1)), &field("close_after.probes"), "1");
+    assert_wrong(breaker(|breaker| breaker.close_after_all(0)), &field("close_after.successes"), "0");
+    for (share, shown) in [(0.0, "0"), (f64::NAN, "NaN"), (-0.1, "-0.1"), (1.1, "1.1"), (f64::INFINITY, "inf")] {
+        assert_wrong(breaker(|breaker| breaker.close_below(share, 2)), &field("close_below.failure_rate"), shown);
+    }
+    assert_wrong(breaker(|breaker| breaker.close_below(0.5, 0)), &field("close_below.probes"), "0");
+    assert!(breaker(|breaker| breaker.close_below(1.0, u32::MAX).recovery_at_close()).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,6 +232,8 @@ async fn the_largest_values_never_panic() {
         .trip([
             Trip::consecutive(u32::MAX, Duration::MAX),
             Trip::failure_rate(f64::MIN_POSITIVE, u32::MAX, Duration::MAX),
+            Trip::failure_rate_of_last(f64::MIN_POSITIVE, Trip::MOST_CALLS),
+            Trip::slow_call_rate(f64::MIN_POSITIVE, Duration::MAX, u32::MAX, Duration::MAX).buckets(Trip::MOST_BUCKETS),
             Trip::consecutive(1, Duration::ZERO),
         ])
         .open_wait(Duration::MAX, Duration::MAX)
@@ -208,7 +248,12 @@ async fn the_largest_values_never_panic() {
 #[tokio::test(start_paused = true)]
 async fn the_smallest_values_never_panic() {
     let breaker = BreakerConfig::default()
-        .trip([Trip::consecutive(1, Duration::ZERO), Trip::failure_rate(f64::MIN_POSITIVE, 1, ms(10))])
+        .trip([
+            Trip::slow_call_rate(f64::MIN_POSITIVE, Duration::from_nanos(1), 1, ms(10)),
+            Trip::failure_rate_of_last(f64::MIN_POSITIVE, 1),
+            Trip::failure_rate(f64::MIN_POSITIVE, 1, ms(10)),
+            Trip::consecutive(1, Duration::ZERO),
+        ])
         .open_wait(Duration::from_nanos(1), Duration::MAX)
         .recovery(Duration::from_nanos(1))
         .jitter(0.0)

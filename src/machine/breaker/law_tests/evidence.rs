@@ -33,6 +33,18 @@ fn law_21_evidence_does_not_outlive_the_run() {
 }
 
 #[test]
+fn law_21_a_providers_breaker_has_no_rule_on_a_rate() {
+    let row = Trip::consecutive(3, Duration::ZERO);
+    let rates = [
+        Trip::failure_rate(0.5, 1, secs(60)),
+        Trip::failure_rate_of_last(0.5, 1),
+        Trip::slow_call_rate(0.5, secs(1), 1, secs(60)),
+    ];
+    let of_model = config().trip(rates.into_iter().chain([row.clone()])).close_below(0.1, 10);
+    assert_eq!(of_model.for_provider(), config().trip([row]).close_after(1, 1));
+}
+
+#[test]
 fn law_22_a_last_resort_goes_through_the_open_wait_only() {
     let breaker = open(config());
     assert!(matches!(last_resort(&breaker, 0), Ok(Ticket::LastResort { .. })));

@@ -8,7 +8,9 @@ mod commands;
 mod cooldowns;
 mod evidence;
 mod generations;
+mod last_calls;
 mod probes;
+mod slow_calls;
 mod thresholds;
 mod waits;
 
