@@ -101,6 +101,50 @@ async fn a_body_that_comes_to_its_end_is_the_success() {
     assert_eq!((counted(&models), model(&models).in_flight), ((1, 0), 0));
 }
 
+/// Of a rule on calls slower than 1 s: which were, and how many there were.
+fn slow(models: &Models) -> (u64, u64) {
+    breaker(models).slow_calls.map_or((0, 0), |counted| (counted.slow, counted.calls))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_stream_is_not_a_slow_call_however_it_ends() {
+    let models = models(BreakerConfig::default().trip([Trip::slow_call_rate(0.5, SECOND, 3, 600 * SECOND)]));
+    for ends_well in [true, false] {
+        let (frames, mut body) = stream(&models).await;
+        for _ in 0..5 {
+            advance(10 * SECOND).await;
+            frames.unbounded_send(data("a token")).expect("read");
+            assert!(body.frame().await.expect("a frame").is_ok());
+        }
+        if !ends_well {
+            frames.unbounded_send(cut()).expect("read");
+        }
+        drop(frames);
+        assert_eq!(body.frame().await.is_none(), ends_well);
+    }
+    assert_eq!(slow(&models), (0, 2));
+    let (_frames, mut body) = stream(&models).await;
+    body.frame().await.expect("a frame").expect_err("stalled");
+    assert_eq!((breaker(&models).state, slow(&models)), (State::Closed, (0, 3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_is_a_slow_call_once_its_body_has_ended() {
+    let models = models(BreakerConfig::default().trip([Trip::slow_call_rate(0.5, SECOND, 3, 600 * SECOND)]));
+    let client = service_fn(|_: Request<()>| async {
+        sleep(SECOND + Duration::from_millis(1)).await;
+        Ok::<_, io::Error>(Response::new(Full::<Bytes>::from("a picture")))
+    });
+    let layer = FailoverLayer::http(models.clone()).finish(HttpFinish::new().watched()).build().expect("valid");
+    for call in 1..=3 {
+        let response = layer.layer(client).oneshot(Request::new(())).await.expect("answered");
+        assert_eq!(slow(&models), (call - 1, call - 1));
+        response.into_body().collect().await.expect("a picture");
+        assert_eq!(slow(&models), if call < 3 { (call, call) } else { (0, 0) });
+    }
+    assert_eq!(breaker(&models).state, State::Open);
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_that_is_at_its_end_need_not_be_read() {
     let models = two_in_a_row();

@@ -213,6 +213,22 @@ async fn law_02_a_panic_that_unwinds_through_a_call_or_a_poll_is_one_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn slow_answers_open_it_where_a_rule_says_so() {
+    let minute = Duration::from_secs(60);
+    let rule = Trip::slow_call_rate(1.0, Duration::from_secs(1), 2, minute);
+    let models = models(BreakerConfig::default().trip([rule]));
+    let client = tower::service_fn(|_: &'static str| async {
+        sleep(Duration::from_millis(1_001)).await;
+        Ok::<_, io::Error>("a picture")
+    });
+    let layer = CircuitBreakerLayer::new(models.clone(), "sdxl").expect("known");
+    for expected in [State::Closed, State::Open] {
+        layer.layer(client).oneshot("a dashboard").await.expect("answered");
+        assert_eq!(state(&models, "sdxl"), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_classifier_says_what_counts() {
     let models = models(two_in_a_row());
     let (client, mut upstream) = mock();

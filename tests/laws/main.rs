@@ -15,5 +15,6 @@ mod providers;
 mod random;
 mod requests;
 mod script;
+mod slow_calls;
 mod unavailable;
 mod world;

@@ -264,3 +264,19 @@ fn what_cannot_work_is_refused() {
     assert_eq!(layer().timeout(Duration::ZERO).expect_err("zero").field(), "timeout");
     assert!(layer().bytes(usize::MAX).is_ok() && layer().timeout(Duration::MAX).is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_takes_until_its_commit_to_be_slow_and_not_until_its_end() {
+    let slow = |script| async move {
+        let world = World::of(Answers(200, EVENTS, script), FINE, |model| {
+            let rule = Trip::slow_call_rate(1.0, 5 * SECOND, 100, 600 * SECOND);
+            model.breaker(BreakerConfig::default().trip([rule]))
+        });
+        read(ask(&world, EVENT).await.body).await;
+        let counted = world.models.snapshot().models[0].breaker.slow_calls.expect("a rule on slow calls");
+        (counted.slow, counted.calls)
+    };
+    assert_eq!(slow(&[Wait(3), Data(": alive\n\n"), Wait(3), CONTENT]).await, (1, 1));
+    assert_eq!(slow(&[Wait(3), Data(": alive\n\n"), CONTENT, Wait(9)]).await, (0, 1));
+    assert_eq!(slow(&[CONTENT, Wait(9), Cut]).await, (0, 1));
+}
