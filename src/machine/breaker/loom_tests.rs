@@ -262,3 +262,59 @@ fn loom_a_command_is_never_seen_half_done() {
         assert!(called.0.is_err() || called.1.is_ok());
     });
 }
+
+/// Two calls slower than 1 ns open it, and nothing else does. Its count of failures measures and never trips.
+fn minds_slow_calls() -> Breaker {
+    let slow = Trip::slow_call_rate(1.0, Duration::from_nanos(1), 2, Duration::from_secs(60)).buckets(1);
+    let config = BreakerConfig::default().trip([slow, Trip::failure_rate_of_last(1.0, 3)]).jitter(0.0);
+    Breaker::new(config.close_after_all(1), 1, 1, 7)
+}
+
+fn slow(breaker: &Breaker, ticket: Ticket) -> Option<Transition> {
+    breaker.settle_timed(ticket, GOOD, None, 2, 0)
+}
+
+#[test]
+fn loom_two_slow_successes_that_trip_together_announce_it_once() {
+    loom::model(|| {
+        let breaker = Arc::new(minds_slow_calls());
+        let [first, second] = [call(&breaker, 0), call(&breaker, 0)];
+        let settle = |ticket| move |breaker: &Breaker| slow(breaker, ticket);
+        let (one, other) = race(&breaker, settle(first), settle(second));
+        assert!(one.is_some() != other.is_some());
+        let cause = Cause::SlowCallRate { slow: 2, calls: 2 };
+        assert_eq!(one.or(other).map(|opened| (opened.to, opened.cause)), Some((State::Open, cause)));
+        assert_eq!((breaker.word().generation, breaker.view(0).openings), (1, 1));
+    });
+}
+
+#[test]
+fn loom_a_reset_racing_with_a_slow_success_leaves_nothing_of_it() {
+    loom::model(|| {
+        let breaker = Arc::new(minds_slow_calls());
+        let [first, late] = [call(&breaker, 0), call(&breaker, 0)];
+        assert_eq!(slow(&breaker, first), None);
+        let settle = move |breaker: &Breaker| slow(breaker, late);
+        let (tripped, reset) = race(&breaker, settle, |breaker| breaker.command(Command::Reset, 0));
+        assert_eq!(tripped.map(|tripped| tripped.to), reset.map(|reset| reset.from));
+        let view = breaker.view(0);
+        assert_eq!((view.state, view.openings), (State::Closed, 0));
+        assert_eq!((view.window, view.slow_calls), (Some(Totals::default()), Some(Totals::default())));
+    });
+}
+
+#[test]
+fn loom_a_late_success_is_not_among_the_last_calls_of_a_later_generation() {
+    loom::model(|| {
+        let breaker = Arc::new(minds_slow_calls());
+        let late = call(&breaker, 0);
+        let settle = move |breaker: &Breaker| breaker.settle(late, GOOD, None, 0);
+        let (_, ()) = race(&breaker, settle, |breaker| {
+            breaker.command(Command::Reset, 0);
+            run(breaker, BAD, 0);
+            run(breaker, BAD, 0);
+        });
+        assert_eq!(breaker.view(0).window, Some(Totals { successes: 0, failures: 2 }));
+        assert_eq!(run(&breaker, BAD, 0).map(|opened| opened.to), Some(State::Open));
+    });
+}
