@@ -104,8 +104,8 @@ impl Trip {
     /// `slower_than`. No default rule is one on slow calls.
     ///
     /// A call takes from its beginning to the response's head, or to the first byte or event where it is read ahead: a
-    /// long stream is not slow. Failures and timeouts are slow as well if they took as long. A slow success is a
-    /// success to everything else: to the other rules, to the score, to the caller.
+    /// long stream is not slow. Failures and timeouts that took longer are slow as well. A slow success is a success to
+    /// everything else: to the other rules, to the score, to the caller.
     ///
     /// A breaker that such a rule has opened takes a probe that was slower still for a failed one, until it has closed.
     /// One that failures have opened does not: a few slow calls are what the rule allows.
@@ -143,7 +143,7 @@ impl Trip {
         Self::FailureRate { rate: 0.5, minimum_calls: 10, window: Duration::from_secs(60), buckets: Self::BUCKETS },
     ];
 
-    /// Whether it says something of the calls of one model only, and nothing of a provider.
+    /// Whether it counts calls in a window. Such rules are for models: a provider has none.
     pub(super) fn is_rate(&self) -> bool {
         !matches!(self, Self::Consecutive { .. })
     }

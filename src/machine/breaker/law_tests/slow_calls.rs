@@ -160,6 +160,14 @@ fn a_slow_probe_is_a_good_one_where_failures_opened_the_breaker() {
 }
 
 #[test]
+fn law_17_a_slow_probe_after_a_mere_cooldown_closes() {
+    let breaker = opened_by_slow_calls(config());
+    close(&breaker, WAIT);
+    let ends = limit(&breaker, secs(10), WAIT).and_then(|opened| opened.retry_at).expect("for a time");
+    assert_eq!(timed(&breaker, GOOD, SLOW, ends), Some(State::Closed));
+}
+
+#[test]
 fn a_slow_probe_is_measured_by_the_rule_that_opened_the_breaker() {
     let rules = [Trip::slow_call_rate(1.0, secs(1), 100, secs(60)), Trip::slow_call_rate(0.1, secs(5), 1, secs(60))];
     let breaker = closed(config().trip(rules).close_after_all(1));
