@@ -146,6 +146,27 @@ async fn a_slow_head_is_a_slow_call_once_its_body_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn law_03_a_slow_probe_is_decided_at_its_head() {
+    let rule = Trip::slow_call_rate(1.0, SECOND, 1, 600 * SECOND);
+    let config = BreakerConfig::default().trip([rule]).open_wait(SECOND, SECOND).close_after_all(1);
+    for (second, expected) in [(SECOND + Duration::from_millis(1), State::Open), (SECOND, State::Closed)] {
+        let models = models(config.clone());
+        for (head, state) in [(2 * SECOND, State::Closed), (second, expected)] {
+            let client = service_fn(|_: Request<()>| async move {
+                sleep(head).await;
+                Ok::<_, io::Error>(Response::new(Full::<Bytes>::from("a picture")))
+            });
+            let layer = FailoverLayer::http(models.clone()).finish(HttpFinish::new().watched()).build().expect("valid");
+            let response = layer.layer(client).oneshot(Request::new(())).await.expect("answered");
+            assert_eq!(breaker(&models).state, state, "at the head");
+            response.into_body().collect().await.expect("a picture");
+            advance(SECOND).await;
+        }
+        assert_eq!(breaker(&models).state, expected, "nor does a fast end change that");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_is_at_its_end_need_not_be_read() {
     let models = two_in_a_row();
     answer(&models, Empty::new().map_err(|never| match never {}).boxed()).await;
