@@ -346,6 +346,13 @@ mod loom_tests {
         race(2, &[false, true, false], &[true, true], &[true]);
     }
 
+    /// What leaves was written by the other thread two turns ago, over an outcome of the other kind.
+    #[test]
+    fn loom_what_leaves_is_never_what_stood_there_before() {
+        race(2, &[false, false, false], &[true, true], &[false]);
+        race(2, &[true, true, true], &[false, false], &[false]);
+    }
+
     #[test]
     fn loom_what_is_read_meanwhile_is_a_sum_of_the_last() {
         loom::model(|| {

@@ -318,3 +318,18 @@ fn loom_a_late_success_is_not_among_the_last_calls_of_a_later_generation() {
         assert_eq!(run(&breaker, BAD, 0).map(|opened| opened.to), Some(State::Open));
     });
 }
+
+#[test]
+fn loom_the_first_success_of_a_generation_is_counted() {
+    loom::model(|| {
+        let breaker = Arc::new(minds_slow_calls());
+        let succeed = |breaker: &Breaker| {
+            let ticket = call(breaker, 0);
+            breaker.settle(ticket, GOOD, None, 0);
+            ticket
+        };
+        let (ticket, _) = race(&breaker, succeed, |breaker| breaker.command(Command::Reset, 0));
+        let successes = ticket.generation().unwrap_or(0);
+        assert_eq!(breaker.view(0).window, Some(Totals { successes, failures: 0 }));
+    });
+}
