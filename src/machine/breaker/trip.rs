@@ -94,8 +94,7 @@ impl Trip {
     /// [`minimum_calls`](Self::minimum_calls) judges earlier.
     ///
     /// Good calls of the past buy no further failures: after any number of them, `rate` × `calls` failures open it.
-    /// All threads share one cursor, which a window of time spares them: where the same model answers hundreds of
-    /// thousands of calls a second, prefer [`Trip::failure_rate`].
+    /// All threads share its cursor, which a window of time spares them.
     pub fn failure_rate_of_last(rate: f64, calls: u32) -> Self {
         Self::FailureRateOfLast { rate, calls, minimum_calls: calls }
     }
