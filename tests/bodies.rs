@@ -16,7 +16,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
-    time::{advance, timeout},
+    time::{advance, sleep, timeout},
 };
 use tower::{Layer, ServiceExt, service_fn};
 use tower_failover::{
