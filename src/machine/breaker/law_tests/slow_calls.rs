@@ -197,7 +197,7 @@ fn law_22_a_slow_last_resort_is_no_news_where_slow_calls_opened_the_breaker() {
     changes_nothing(&breaker, 0, || assert_eq!(breaker.settle_timed(ticket, GOOD, None, SLOW, 0), None));
     let ticket = last_resort(&breaker, 0).expect("not in cooldown");
     let told = breaker.settle_timed(ticket, GOOD, None, SLOWER_THAN, 0).map(|transition| transition.to);
-    assert_eq!(told, Some(State::HalfOpen));
+    assert_eq!(told, Some(State::Closed));
 }
 
 #[test]

@@ -79,13 +79,8 @@ fn law_17_a_limited_probe_never_closes_although_a_failure_is_allowed() {
 }
 
 #[test]
-fn law_22_a_good_last_resort_is_the_first_probe_of_a_rate() {
+fn law_22_a_good_last_resort_closes_whatever_the_policy() {
     let breaker = open(config().close_below(0.6, 2));
-    let ticket = last_resort(&breaker, 0).expect("not in cooldown");
-    assert_eq!(settle(&breaker, ticket, GOOD, 0), Some(State::HalfOpen));
-    assert_eq!(run(&breaker, BAD, 0), Some(State::Closed));
-
-    let breaker = open(config().close_below(0.6, 1));
     let ticket = last_resort(&breaker, 0).expect("not in cooldown");
     assert_eq!(settle(&breaker, ticket, GOOD, 0), Some(State::Closed));
 }
