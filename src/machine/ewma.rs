@@ -1,8 +1,14 @@
 //! How long a model usually takes, and whether anything begun later has been answered: what tells a
 //! hang from a caller who lost patience.
 
-use super::{Nanos, stripe};
+use super::{Nanos, nanos, stripe};
 use crate::sync::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A call that is dropped after this many times what its model usually takes was hanging: 3.
+pub const HANG_MULTIPLE: u32 = 3;
+/// The least that a call must have waited to have been hanging: 1 s.
+pub const HANG_FLOOR: Duration = Duration::from_secs(1);
 
 /// The weight of one call in the moving average.
 const WEIGHT: u64 = 8;
@@ -82,6 +88,13 @@ impl Pace {
     /// Whether a call begun after `started` has been answered.
     pub(crate) fn answered_since(&self, started: Nanos) -> bool {
         self.stripes.iter().any(|stripe| stripe.0.answered.load(Ordering::Relaxed) > started.saturating_add(1))
+    }
+
+    /// Whether a call begun at `started` that has waited for its upstream since `since`, and is dropped now, was hanging.
+    pub(crate) fn hung(&self, started: Nanos, since: Nanos, now: Nanos) -> bool {
+        let usual = self.usual().unwrap_or(0);
+        let far = usual.saturating_mul(HANG_MULTIPLE.into()).max(nanos(HANG_FLOOR));
+        now.saturating_sub(since) >= far && !self.answered_since(started)
     }
 
     /// The latest beginning of a call that was answered; 0 before the first.

@@ -11,6 +11,7 @@ pub(crate) mod cooldown;
 pub(crate) mod count_window;
 pub(crate) mod ewma;
 pub(crate) mod explore;
+pub(crate) mod flow;
 pub(crate) mod gate;
 pub(crate) mod pending;
 pub(crate) mod plan;

@@ -8,13 +8,14 @@ use crate::{
         cooldown::Limited,
         ewma::Pace,
         explore::Turns,
+        flow::Flow,
         gate::Gate,
         nanos,
         pending::Pending,
         quantile::Quantiles,
         ramp::Ramp,
         score::{Score, Tier},
-        stripe::{self, Padded},
+        stripe,
     },
     model::{Model, Provider},
     sync::{AtomicU64, Mutex, Ordering, lock},
@@ -30,11 +31,6 @@ pub const LAST_RESORT_EVERY: Duration = Duration::from_secs(1);
 /// An open wait that has doubled ends early, when so many requests have gone elsewhere meanwhile: 1 000, of which one
 /// probe is a thousandth. But it is never shorter than the first.
 pub const EARLY_PROBE_AFTER: u64 = 1_000;
-
-/// A call that is dropped after this many times what its model usually takes was hanging: 3.
-pub const HANG_MULTIPLE: u32 = 3;
-/// The least that a call must have waited to have been hanging: 1 s.
-pub const HANG_FLOOR: Duration = Duration::from_secs(1);
 
 /// So many calls that should have been answered long ago make a model suspect: 5.
 pub const SUSPECT_CALLS: usize = 5;
@@ -174,9 +170,7 @@ impl LiveModel {
 
     /// Whether a call begun at `started` that has waited for its upstream since `since`, and is dropped now, was hanging.
     pub(crate) fn hung(&self, started: Nanos, since: Nanos, now: Nanos) -> bool {
-        let usual = self.pace.usual().unwrap_or(0);
-        let far = usual.saturating_mul(HANG_MULTIPLE.into()).max(nanos(HANG_FLOOR));
-        now.saturating_sub(since) >= far && !self.pace.answered_since(started)
+        self.pace.hung(started, since, now)
     }
 }
 
@@ -303,43 +297,5 @@ fn early_probe(skips: &AtomicU64, breaker: &Breaker, now: Nanos) {
     let skipped = skips.fetch_add(1, Ordering::Relaxed) + 1;
     if skipped >= EARLY_PROBE_AFTER && skipped % (EARLY_PROBE_AFTER / 8) == 0 && breaker.end_wait(now) {
         skips.store(0, Ordering::Relaxed);
-    }
-}
-
-/// Calls begun and ended, striped.
-#[derive(Debug)]
-pub(crate) struct Flow {
-    stripes: Box<[Padded<[AtomicU64; 2]>]>,
-}
-
-impl Flow {
-    fn new(stripes: usize) -> Self {
-        Self { stripes: (0..stripes).map(|_| Padded([AtomicU64::new(0), AtomicU64::new(0)])).collect() }
-    }
-
-    pub(crate) fn start(&self) {
-        self.mine()[0].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn end(&self) {
-        self.mine()[1].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn started(&self) -> u64 {
-        self.sum(0)
-    }
-
-    /// Calls under way. Ends are read first, so that it is never below the truth at some moment, nor below 0.
-    pub(crate) fn in_flight(&self) -> u64 {
-        let ended = self.sum(1);
-        self.sum(0).saturating_sub(ended)
-    }
-
-    fn mine(&self) -> &[AtomicU64; 2] {
-        &self.stripes[stripe::mine(self.stripes.len())].0
-    }
-
-    fn sum(&self, which: usize) -> u64 {
-        self.stripes.iter().map(|stripe| stripe.0[which].load(Ordering::Relaxed)).sum()
     }
 }

@@ -6,8 +6,8 @@ mod snapshot;
 
 pub use builder::ModelsBuilder;
 pub use live::{
-    EARLY_PROBE_AFTER, HANG_FLOOR, HANG_MULTIPLE, LAST_RESORT_EVERY, SUSPECT_CALLS, SUSPECT_FLOOR, SUSPECT_MULTIPLE,
-    SUSPECT_SUCCESSES, UNAUTHORIZED_IN_A_ROW,
+    EARLY_PROBE_AFTER, LAST_RESORT_EVERY, SUSPECT_CALLS, SUSPECT_FLOOR, SUSPECT_MULTIPLE, SUSPECT_SUCCESSES,
+    UNAUTHORIZED_IN_A_ROW,
 };
 pub(crate) use live::{LiveModel, LiveProvider};
 pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, SlowCallsSnapshot, Snapshot, WindowSnapshot};
