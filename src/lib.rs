@@ -16,8 +16,9 @@
 //! - [`FailoverLayer`] is the engine, and what most people want: [`FailoverLayer::json`] and [`FailoverLayer::http`] for
 //!   HTTP clients, [`FailoverLayer::builder`] for any other service.
 //! - [`CircuitBreakerLayer`] is the same breaker standing alone around any service.
-//! - [`Models`] is the registry that they share: the ordered models with all their live state, and the handle that an
-//!   operator reads and commands.
+//! - [`HealthLayer`] is the same health score standing alone, around the endpoints of a balancer.
+//! - [`Models`] is the registry that the first two share: the ordered models with all their live state, and the handle
+//!   that an operator reads and commands.
 //! - A [`Verdict`] is what one result means, on three separate axes: what to do next, whom it credits or blames, and
 //!   whether the upstream may have executed the request. [`HttpClassify`] gives it by the table of statuses.
 //! - [`Served`] says who answered, and what became of every candidate before.
@@ -67,6 +68,7 @@
 //!
 //! - `http` (default): everything that knows HTTP.
 //! - `hyper-util`: tells hyper-util's connect errors (DNS, TCP, TLS) from later ones.
+//! - `load`: [`Health`] is a tower `load::Load`, for `tower::balance::p2c`.
 //! - `reqwest`: [`FailoverLayer`]s for reqwest's own requests and responses, in the module `reqwest`.
 //! - `reqwest-middleware`: the failover stack, and any tower layer, as a middleware of reqwest-middleware.
 //!
@@ -79,6 +81,7 @@ pub mod body;
 pub mod circuit_breaker;
 pub mod classify;
 pub mod failover;
+pub mod health;
 mod lane;
 mod log;
 mod machine;
@@ -102,6 +105,7 @@ pub use crate::{
         Failover, FailoverBuilder, FailoverLayer, Fate, Finish, Hedge, One, OpenPermit, Order, Plain, Plan, PlanError,
         Replay, Resend, SendOnce, Served, Skip, Tried, WhenUnavailable, Whose, WithServed,
     },
+    health::{Health, HealthLayer, HealthSnapshot},
     machine::{
         breaker::{BreakerConfig, Cause, Command, State, Trip},
         budget::Budget,
@@ -140,6 +144,7 @@ pub mod defaults {
     };
     pub use crate::{
         failover::{ATTEMPT_TIMEOUT, DEADLINE, MAX_ATTEMPTS, PROBE_MARGIN, PROTECT_FLOOR, PROTECT_QUANTILE},
+        health::DEFAULT_LATENCY,
         machine::{
             cooldown::{
                 COOLDOWN_JITTER, FIRST_COOLDOWN, LONGEST_GROWING_COOLDOWN, MAX_COOLDOWN, MIN_COOLDOWN,
