@@ -3,6 +3,8 @@
 #![cfg(feature = "reqwest-middleware")]
 #![allow(unreachable_pub, dead_code, clippy::duplicate_mod, reason = "modules of programs, which share one")]
 
+#[path = "../examples/balance.rs"]
+mod balance_example;
 #[path = "../examples/reqwest.rs"]
 mod reqwest_example;
 #[path = "../examples/reqwest_middleware.rs"]
@@ -12,6 +14,15 @@ mod streaming_example;
 
 use std::time::Duration;
 use tokio::time::Instant;
+
+#[tokio::test(start_paused = true)]
+async fn balance() {
+    let [east, west, north] = balance_example::run().await.expect("all calls are made").map(|(_, health)| health);
+    assert_eq!(east.calls + west.calls + north.calls, 1_000);
+    assert!(east.score > 0.98 && west.score > 0.98 && (0.3..0.7).contains(&north.score), "{}", north.score);
+    assert!(north.calls * 3 < east.calls + west.calls, "{} of 1000", north.calls);
+    assert!(north.calls > 50, "it sees some still: {}", north.calls);
+}
 
 #[tokio::test]
 async fn reqwest() {
