@@ -13,8 +13,8 @@ use std::{cmp::Ordering, fmt};
 ///   EWMA weighs the latency so. What is busy is avoided long before its latency tells.
 /// - `1 / score` is how many attempts a success takes on average (a geometric distribution), if a failure is tried again.
 /// - And once more, because calls that fail quickly leave early: with all the others' patience there would be up to
-///   `in flight / score`. With one division only, an endpoint that fails every second call at once gets almost as much as one
-///   that is well.
+///   `in flight / score`. With one division only, an endpoint that fails every second call, and at once, still gets almost
+///   as much as one that is well.
 ///
 /// While nothing is in flight, `latency` fades to 1/e in each [`SCORE_FADES`](crate::defaults::SCORE_FADES) since a call
 /// last ended, and before the first call it is 0. So among equals the one that was asked least recently is the cheapest,

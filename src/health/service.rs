@@ -19,7 +19,22 @@ use tower::Service;
 /// A service whose calls are counted into a health score; see the [module](super).
 ///
 /// Its readiness and its errors are those of the service inside. With the feature `load` it is a tower `load::Load`,
-/// whose metric is the [`Cost`].
+/// whose metric is the [`Cost`]:
+///
+/// ```
+/// use tower::{Layer, Service, ServiceExt, balance::p2c::Balance, discover::ServiceList, service_fn};
+/// use tower_failover::HealthLayer;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let client = |zone: &'static str| service_fn(move |(): ()| async move { Ok::<_, std::io::Error>(zone) });
+/// let endpoints = ["east", "west"].map(|zone| HealthLayer::new(zone).layer(client(zone)));
+/// let mut balance = Balance::new(ServiceList::new(endpoints));
+///
+/// let zone = balance.ready().await?.call(()).await?;
+/// assert!(["east", "west"].contains(&zone));
+/// # Ok::<(), tower::BoxError>(()) })?;
+/// # Ok::<(), tower::BoxError>(())
+/// ```
 pub struct Health<S, K = OkOrErr> {
     shared: Striped<Shared<K>>,
     inner: S,
