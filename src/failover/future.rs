@@ -344,7 +344,7 @@ impl<S, Fut> Run<S, Fut> {
                     }
                     let now = clock.now(journey.registry());
                     // It may have been cut short since this attempt was chosen, by one that goes on beside it.
-                    if kept.as_ref().is_some_and(|request| !engine.resend.whole(request)) {
+                    if journey.has_sent() && kept.as_ref().is_some_and(|request| !engine.resend.whole(request)) {
                         *kept = None;
                         journey.not_whole(choice, now);
                         return Poll::Ready(Event::Skipped);

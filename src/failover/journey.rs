@@ -366,6 +366,11 @@ impl Journey {
         }
     }
 
+    /// Whether anybody has been asked.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.attempts > 0
+    }
+
     /// Whether a copy of the request may be needed after this attempt.
     pub(crate) fn may_send_again(choice: Choice, settings: &Settings) -> bool {
         choice.number == 1 || choice.number < settings.max_attempts

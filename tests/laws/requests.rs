@@ -2,11 +2,13 @@
 
 use crate::{
     script::{Act, Client, Fault, Numbered, Script},
-    world::{World, answer, assert_about, fates, judge, ms, secs, served, setup, skip, tried, trips_after, world},
+    world::{Req, World, answer, assert_about, fates, judge, ms, secs, served, setup, skip, tried, trips_after, world},
 };
+use std::time::Duration;
 use tower::ServiceExt;
 use tower_failover::{
-    Attempts, Command, Error, FailoverLayer, Plan, PlanError, SendOnce, Served, Skip, Whose, WithServed, classify,
+    Attempts, Command, Error, FailoverLayer, Plan, PlanError, Resend, SendOnce, Served, Skip, WhenUnavailable, Whose,
+    WithServed, classify,
 };
 
 /// A request that cannot be cloned.
@@ -233,4 +235,37 @@ async fn odd_names_are_names_like_any_other() {
         assert!(!format!("{error} {error:?}").is_empty());
         assert!(matches!(skip(error.served().unwrap(), name), Skip::ForcedOpen(_)));
     }
+}
+
+/// A request that can never be sent again, and keeps a copy all the same.
+#[derive(Debug, Clone, Copy)]
+struct NeverWhole;
+
+impl Resend<Req> for NeverWhole {
+    type Request = Req;
+
+    fn prepare(&self, request: Req) -> Req {
+        request
+    }
+
+    fn keep(&self, request: &Req) -> Option<Req> {
+        Some(request.clone())
+    }
+
+    fn whole(&self, _: &Req) -> bool {
+        false
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_never_whole_is_sent_once() {
+    let world = world("a1@a b1@b");
+    world.models.cool_down("a1", secs(5)).expect("known");
+    world.script.play("b1", [503]);
+    let layer = FailoverLayer::builder(world.models.clone()).resend(NeverWhole).classify(classify(judge));
+    let layer = layer.when_unavailable(WhenUnavailable::Wait(1.0)).finish(WithServed).build().expect("valid");
+    let engine = layer.by_provider(|provider| world.script.client(provider.name()));
+    let (status, served) = engine.oneshot(Req::default()).await.expect("an answer");
+    assert_eq!((status, tried(&served), served.could_fail_over()), (503, vec!["b1".to_owned()], false));
+    assert_eq!(served.elapsed(), Duration::ZERO);
 }
