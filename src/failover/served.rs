@@ -197,11 +197,11 @@ impl Served {
         }
     }
 
-    /// When the first of those is back that were refused, where that is known.
-    pub(crate) fn soonest(&self) -> Option<Nanos> {
+    /// When the first of those is back that were refused and that `of` asks for, where that is known.
+    pub(crate) fn soonest(&self, of: impl Fn(usize) -> bool) -> Option<Nanos> {
         let back = self.candidates.iter().filter_map(|entry| match &entry.fate {
-            Fate::Skipped(skip) => Some(entry.at.saturating_add(nanos(skip.retry_in()?))),
-            Fate::Tried(_) => None,
+            Fate::Skipped(skip) if of(entry.model) => Some(entry.at.saturating_add(nanos(skip.retry_in()?))),
+            _ => None,
         });
         back.min()
     }

@@ -2,8 +2,9 @@
 
 use crate::{
     script::Act,
-    world::{World, answer, ms, secs, served, setup, skip, tried, trips_after},
+    world::{Outcome, World, answer, ms, secs, served, setup, skip, tried, trips_after},
 };
+use std::future::{Future, poll_fn};
 use tokio::time::{Instant, advance, sleep};
 use tower_failover::{Command, Error, FailoverLayer, Plan, Skip, State, WhenUnavailable, Whose};
 
@@ -166,4 +167,35 @@ fn a_share_that_is_none_is_refused() {
         let layer = FailoverLayer::builder(setup("a1@a").registry()).when_unavailable(WhenUnavailable::Wait(share));
         assert_eq!(layer.build().expect_err("no share").field(), "when_unavailable");
     }
+}
+
+/// How often a request is polled to its end.
+async fn polls(world: &World, plan: Plan) -> (Outcome, usize) {
+    let (mut request, mut polls) = (world.begin_with(plan), 0);
+    let outcome = poll_fn(|cx| {
+        polls += 1;
+        request.as_mut().poll(cx)
+    });
+    (outcome.await, polls)
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_22_nobody_is_waited_for_who_would_cost_too_much() {
+    let costly = setup("a1@a b1@b").models(|model| match model.name() {
+        "a1" => model.cost(5.0),
+        _ => model,
+    });
+    let world = costly.layer(|layer| layer.when_unavailable(WhenUnavailable::Wait(1.0))).build();
+    world.models.cool_down("a1", secs(5)).expect("known");
+    world.command("b1", Command::ForceOpen);
+    let (outcome, polls_of) = polls(&world, Plan::new().max_cost(1.0)).await;
+    assert!(matches!(&outcome, Err(Error::Unavailable { .. })), "{outcome:?} after {polls_of} polls");
+    assert_eq!((served(outcome).elapsed(), polls_of), (ms(0), 1));
+
+    // Who else will be back is, and without a spin once the dear one is.
+    world.command("b1", Command::Reset);
+    world.models.cool_down("b1", secs(60)).expect("known");
+    let (outcome, polls) = polls(&world, Plan::new().max_cost(1.0)).await;
+    assert_eq!(tried(&answer(outcome).1), ["b1"]);
+    assert!(polls < 700, "{polls} in a minute");
 }
