@@ -336,7 +336,8 @@ impl Journey {
     /// Another attempt has ended the request before this one, which had been made or not.
     pub(crate) fn lost(&mut self, choice: Choice, sent: bool, now: Nanos) {
         if !sent {
-            self.reject(choice, Skip::NotReady, now);
+            self.payment = None;
+            self.served.note_before_last(choice.model, Fate::Skipped(Skip::NotReady), now);
             return;
         }
         self.under_way.retain(|model| *model != choice.model);
