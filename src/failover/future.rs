@@ -284,7 +284,7 @@ where
                 }
             }
             if let (Some(other), true) = (other, goes_on) {
-                journey.goes_on_with(other);
+                journey.goes_on_beside(other);
             }
         }
     }

@@ -347,10 +347,18 @@ impl Journey {
         self.served.note_before_last(choice.model, Fate::Tried(tried), now);
     }
 
-    /// An attempt has failed beside this one, which goes on.
-    pub(crate) fn goes_on_with(&mut self, choice: Choice) {
+    /// An attempt has failed beside this one, which goes on. One that has not been made may never be: then somebody else
+    /// is next.
+    pub(crate) fn goes_on_beside(&mut self, choice: Choice) {
+        if self.under_way.contains(&choice.model) {
+            self.name_next(choice.model);
+        }
+    }
+
+    /// Logs the last failed attempt, if that has not been done, with who is tried next.
+    fn name_next(&mut self, model: usize) {
         if let Some(mut failed) = self.unlogged.take() {
-            failed.next(choice.model);
+            failed.next(model);
         }
     }
 
@@ -362,9 +370,7 @@ impl Journey {
             payment.spend();
         }
         self.asked.insert(self.live(choice.model).provider);
-        if let Some(mut failed) = self.unlogged.take() {
-            failed.next(choice.model);
-        }
+        self.name_next(choice.model);
     }
 
     /// Whether anybody has been asked.

@@ -1,7 +1,7 @@
 //! Law 8: log lines, classifiers and aims may call any command, and break nothing.
 
 use crate::{
-    script::{Act, Fault, scripted_panic},
+    script::{Act, Fault, Readiness, scripted_panic},
     world::{Req, World, answer, judge, secs, setup, trips_after, world},
 };
 use futures::FutureExt;
@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, Once},
 };
 use tower::ServiceExt;
-use tower_failover::{Command, FailoverLayer, Model, Models, State, WithServed, aim, classify};
+use tower_failover::{Command, FailoverLayer, Hedge, Model, Models, State, WithServed, aim, classify};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 const COMMANDS: [Command; 4] = [Command::ForceOpen, Command::Disable, Command::Shadow, Command::Reset];
@@ -234,4 +234,18 @@ async fn law_08_a_listener_that_panics_leaves_no_breaker_half_settled() {
         assert_eq!(answer(world.ask().await).0, 503);
     }
     assert_eq!((world.state("a1"), world.state("@a"), world.in_flight()), (State::Open, State::Open, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_08_a_failed_attempt_names_who_is_tried_next_and_not_who_was_not_ready() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let heard = lines.clone();
+    let _guard = listen(move |line| heard.lock().unwrap().push(line.to_owned()));
+    let world = setup("a1@a b1@b c1@c").layer(|layer| layer.hedge(Hedge::after(secs(1)))).build();
+    world.script.play("a1", [Act::Answer(503, secs(2))]);
+    world.script.ready("b", Readiness::Never);
+    answer(world.ask().await);
+    let lines = lines.lock().unwrap();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("next=\"c1\""), "{lines:?}");
 }
