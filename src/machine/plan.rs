@@ -59,7 +59,10 @@ impl Cursor {
         mut in_trouble: impl FnMut(usize) -> bool,
     ) -> Option<usize> {
         if let Some(index) = self.put_back.take() {
-            return Some(index);
+            if !in_trouble(index) {
+                return Some(index);
+            }
+            self.in_trouble.insert(index);
         }
         while self.next < candidates {
             let index = self.next;

@@ -2,7 +2,9 @@
 
 use crate::{
     script::{Act, Fault, Readiness},
-    world::{Req, World, answer, assert_about, attempts, judge, ms, secs, served, setup, skip, tried, trips_after},
+    world::{
+        Req, World, answer, assert_about, attempts, fates, judge, ms, secs, served, setup, skip, tried, trips_after,
+    },
 };
 use futures::poll;
 use std::time::Duration;
@@ -318,4 +320,25 @@ fn a_hedge_that_cannot_work_is_refused() {
         let error = tower_failover::FailoverLayer::builder(models).hedge(hedge).build().expect_err("no good");
         assert_eq!(error.field(), field);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_was_not_made_is_told_before_the_one_that_answered() {
+    let world = hedged("a1@a b1@b");
+    world.script.play("a1", [Act::Answer(200, secs(5))]);
+    world.script.ready("b", Readiness::Never);
+    let (_, served) = answer(world.ask().await);
+    let told: Vec<String> = fates(&served).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(told, ["b1", "a1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_21_a_hedge_that_cannot_be_paid_is_no_way_back_to_a_provider_in_trouble() {
+    let poor = setup("a1@a a2@a b1@b").providers(|provider| {
+        let tokens = if provider.name() == "a" { 0.0 } else { 9.0 };
+        provider.budget(Budget::default().burst(tokens).per_second(0.001))
+    });
+    let world = poor.layer(|layer| layer.hedge(Hedge::after(secs(1)))).build();
+    world.script.play("a1", [Act::Fail(Fault::Reset, secs(3))]);
+    assert_eq!(tried(&answer(world.ask().await).1), ["a1", "b1"]);
 }
