@@ -238,11 +238,15 @@ impl Registry {
             changes.extend(self.providers[provider.0].models.iter().filter_map(hasten));
         }
         let mut of_providers = SmallVec::<[(usize, Transition); 2]>::new();
-        if changes[..own].iter().any(|(_, transition)| transition.cause == Cause::LastResort) {
-            // All were down, and one is back: the others may be too, and need not sit out their waits.
-            let hasten = |breaker: &Breaker| breaker.hasten_because(Cause::LastResort, now);
+        let by_last_resort = |change: &Change| change.1.is_some_and(|transition| transition.cause == Cause::LastResort);
+        // All were down, and one is back: the others may be too, and need not sit out their waits. Of a provider that is
+        // back, be it with a failure of its model, it is the other providers.
+        let hasten = |breaker: &Breaker| breaker.hasten_because(Cause::LastResort, now);
+        if by_last_resort(&model) || by_last_resort(&provider) {
             let providers = self.providers.iter().enumerate().filter(|(index, _)| *index != provider.0);
             of_providers.extend(providers.filter_map(|(index, live)| Some((index, hasten(&live.breaker)?))));
+        }
+        if by_last_resort(&model) {
             let models = self.models.iter().enumerate();
             changes.extend(models.filter_map(|(index, live)| Some((index, hasten(&live.breaker)?))));
         }

@@ -434,4 +434,16 @@ async fn law_22_providers_take_turns_within_the_second() {
     }
     let apart = seen.windows(2).skip(2).map(|turns| turns[1].0 - turns[0].0);
     assert!(apart.clone().all(|apart| (400..=600).contains(&apart)), "{seen:?}");
+#[tokio::test(start_paused = true)]
+async fn law_22_one_provider_that_is_back_lets_the_others_be_probed() {
+    let world = setup("a1@a b1@b c1@c d1@d").provider_breakers(trips_after(1)).build();
+    for name in ["a1", "b1", "c1", "d1"] {
+        world.script.play(name, [Act::from(Fault::Connect), Act::from(200)]);
+        let _ = world.ask_of(name).await;
+    }
+    world.models.cool_down_provider("c", secs(60)).unwrap();
+    world.command("@d", Command::ForceOpen);
+    answer(world.ask().await);
+    let states: Vec<State> = ["@a", "@b", "@c", "@d"].iter().map(|name| world.state(name)).collect();
+    assert_eq!(states, [State::Closed, State::HalfOpen, State::Open, State::ForcedOpen]);
 }
