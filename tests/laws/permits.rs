@@ -469,3 +469,19 @@ async fn law_01_a_late_success_of_an_earlier_generation_closes_nothing() {
     assert_eq!(answer(late.await).0, 200);
     assert_eq!((world.state("a1"), world.in_flight()), (State::Open, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn law_03_a_late_probe_does_not_touch_the_score() {
+    let lone = setup("a1@a").breakers(trips_after(1)).provider_breakers(trips_after(1));
+    let world = lone.layer(|layer| layer.attempt_timeout(secs(10)).protect_probes(false)).build();
+    world.command("@a", Command::Disable);
+    world.half_open("a1").await;
+    world.script.play("a1", [Act::Hang, Act::from(200)]);
+    let mut late = world.begin();
+    assert!(poll!(&mut late).is_pending());
+    advance(secs(11)).await;
+    answer(world.ask().await);
+    let before = world.model("a1");
+    assert!(late.await.is_err());
+    assert_eq!(world.model("a1").outcomes, before.outcomes);
+}

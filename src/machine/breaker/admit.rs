@@ -15,9 +15,17 @@ impl Breaker {
         self.word().state == State::Closed
     }
 
-    /// Whether the result of a call still counts: not after a change of state, nor if it was let through uncounted.
+    /// Whether the result of a call still counts: not after a change of state, nor if it was let through uncounted, nor
+    /// that of a probe which has lost its place.
     pub(crate) fn is_live(&self, ticket: Ticket) -> bool {
-        ticket.generation() == Some(self.word().generation)
+        let of_now = || ticket.generation() == Some(self.word().generation);
+        match ticket {
+            Ticket::Probe { id, .. } => {
+                let slow = lock(&self.slow);
+                of_now() && slow.probes.holds(id)
+            }
+            _ => of_now(),
+        }
     }
 
     /// Whether a call would be admitted now. Changes nothing.

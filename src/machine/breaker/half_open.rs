@@ -31,6 +31,11 @@ impl Probes {
         Ok(id)
     }
 
+    /// Whether this probe still has its place.
+    pub(crate) fn holds(&self, id: u64) -> bool {
+        self.in_flight.iter().any(|probe| probe.id == id)
+    }
+
     /// Gives a place back. False for a probe that had lost it.
     pub(crate) fn remove(&mut self, id: u64) -> bool {
         let before = self.in_flight.len();
