@@ -293,14 +293,15 @@ impl Registry {
         if !live.breaker.is_closed() {
             return Tier::Healthy;
         }
+        let tier = self.tier(index, now);
+        if tier == Tier::Suspect {
+            return tier;
+        }
         let shares = [live.ramp.share(now), self.providers[live.provider].ramp.share(now)];
         if shares.into_iter().flatten().reduce(f64::min).is_some_and(|share| !live.ramp.takes(share)) {
             return Tier::Degraded;
         }
-        match self.tier(index, now) {
-            Tier::Degraded if self.models[index].takes_turn(now) => Tier::Healthy,
-            tier => tier,
-        }
+        if tier == Tier::Degraded && live.takes_turn(now) { Tier::Healthy } else { tier }
     }
 
     /// Says that a model has come into another tier.

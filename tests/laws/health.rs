@@ -297,3 +297,26 @@ async fn a_ramp_can_be_turned_off_and_a_reset_ends_it() {
         assert_eq!(by_second(&world, 1).await, [100], "{name}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn law_26_a_suspect_on_a_ramp_is_ordered_last() {
+    let world = setup("a1@a b1@b").models(|model| match model.name() {
+        "a1" => model.breaker(trips_after(1).ramp(secs(1_000))),
+        _ => model,
+    });
+    let world = world.build();
+    used_to_answer(&world, SUSPECT_SUCCESSES).await;
+    close(&world, "a1").await;
+    world.script.play("b1", [503]);
+    for _ in 0..6 {
+        let _ = world.ask_of("b1").await;
+    }
+    world.script.play("b1", [200]);
+    world.script.play("a1", [Act::Hang]);
+    sleep(ms(1)).await;
+    let _hanging = hang(&world, SUSPECT_CALLS).await;
+    sleep(secs(2)).await;
+    assert_eq!((world.model("a1").tier, world.model("b1").tier), (Tier::Suspect, Tier::Degraded));
+    world.script.play("a1", [200]);
+    assert_eq!(who(&world, 3, Duration::ZERO).await, ["b1"; 3]);
+}
