@@ -97,7 +97,7 @@ fn bucket(took: Nanos) -> usize {
 /// The first time that belongs to the next bucket.
 fn upper_end(bucket: usize) -> Nanos {
     let (doubling, step) = (bucket / STEPS, bucket % STEPS);
-    (STEPS + step).wrapping_shl(FIRST + doubling as u32 - STEPS.ilog2()) as Nanos
+    ((STEPS + step) as Nanos) << (FIRST + doubling as u32 - STEPS.ilog2())
 }
 
 #[cfg(test)]
