@@ -52,10 +52,11 @@ impl Ramp {
 
     /// Which share of the requests is let through now; `None` for all.
     pub(crate) fn share(&self, now: Nanos) -> Option<f64> {
-        let began = self.began.load(Ordering::Relaxed).checked_sub(1)?;
-        let passed = now.saturating_sub(began);
+        let word = self.began.load(Ordering::Relaxed);
+        let passed = now.saturating_sub(word.checked_sub(1)?);
         if passed >= self.length {
-            self.began.store(0, Ordering::Relaxed);
+            // Unless another has begun meanwhile.
+            let _ = self.began.compare_exchange(word, 0, Ordering::Relaxed, Ordering::Relaxed);
             return None;
         }
         Some(RAMP_FROM + (1.0 - RAMP_FROM) * (passed as f64 / self.length as f64))
