@@ -219,7 +219,7 @@ impl Journey {
         }
         let registry = self.served.registry().clone();
         self.served.refused_again(now, |model| Permit::peek(&registry, model, now).err());
-        let soonest = self.served.soonest(|model| !self.costs_too_much(model))?;
+        let soonest = self.served.soonest(LOOK_AGAIN, |model| !self.costs_too_much(model))?;
         let patience = (self.deadline - self.began) as f64 * share;
         if soonest as f64 > self.began as f64 + patience {
             return None;

@@ -197,9 +197,13 @@ impl Served {
         }
     }
 
-    /// When the first of those is back that were refused and that `of` asks for, where that is known.
-    pub(crate) fn soonest(&self, of: impl Fn(usize) -> bool) -> Option<Nanos> {
+    /// When the first of those may be back that were refused and that `of` asks for, where that is known. Where calls
+    /// under way stand before it, that may be at any moment: then it is time to look again.
+    pub(crate) fn soonest(&self, look_again: Duration, of: impl Fn(usize) -> bool) -> Option<Nanos> {
         let back = self.candidates.iter().filter_map(|entry| match &entry.fate {
+            Fate::Skipped(Skip::ProbesTaken(..) | Skip::Full(_)) if of(entry.model) => {
+                Some(entry.at.saturating_add(nanos(look_again)))
+            }
             Fate::Skipped(skip) if of(entry.model) => Some(entry.at.saturating_add(nanos(skip.retry_in()?))),
             _ => None,
         });

@@ -48,7 +48,8 @@ pub enum WhenUnavailable {
     #[default]
     Fail,
     /// Wait for the first that will be back, if that is within this share, in (0, 1], of the time from the beginning of the
-    /// request to its deadline; else fail at once.
+    /// request to its deadline; else fail at once. For one that is being probed, or that has as many calls under way as it
+    /// may, wait for so long.
     Wait(f64),
 }
 

@@ -2,8 +2,9 @@
 
 use crate::{
     script::Act,
-    world::{Outcome, World, answer, ms, secs, served, setup, skip, tried, trips_after},
+    world::{Outcome, World, answer, assert_about, ms, secs, served, setup, skip, tried, trips_after},
 };
+use futures::future::join_all;
 use std::future::{Future, poll_fn};
 use tokio::time::{Instant, advance, sleep};
 use tower_failover::{Command, Error, FailoverLayer, Plan, Skip, State, WhenUnavailable, Whose};
@@ -198,4 +199,36 @@ async fn law_22_nobody_is_waited_for_who_would_cost_too_much() {
     let (outcome, polls) = polls(&world, Plan::new().max_cost(1.0)).await;
     assert_eq!(tried(&answer(outcome).1), ["b1"]);
     assert!(polls < 700, "{polls} in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_does_so_while_somebody_else_carries_the_probe() {
+    let waits = setup("a1@a").breakers(trips_after(1).close_after(1, 1));
+    // The probe may take far longer than anybody waits.
+    let patient = waits.layer(|layer| layer.when_unavailable(WhenUnavailable::Wait(0.25)).deadline(secs(100)));
+    let world = patient.build();
+    for (takes, answered) in [(secs(1), 5), (secs(40), 1)] {
+        world.models.cool_down("a1", secs(12)).expect("known");
+        world.script.play("a1", [Act::Answer(200, takes)]);
+        let begun = Instant::now();
+        let outcomes = join_all((0..5).map(|_| world.ask())).await;
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), answered, "{takes:?}: {outcomes:?}");
+        assert!(begun.elapsed() < secs(14) + takes, "{:?}", begun.elapsed());
+        for refused in outcomes.into_iter().filter(Result::is_err) {
+            assert_about(served(refused).elapsed() / 100, ms(250));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_does_so_for_a_place() {
+    let full = setup("a1@a").models(|model| model.max_in_flight(2));
+    let patient = full.layer(|layer| layer.when_unavailable(WhenUnavailable::Wait(0.5)).deadline(secs(10)));
+    let world = patient.build();
+    world.script.play("a1", [Act::Answer(200, secs(2))]);
+    let begun = Instant::now();
+    let outcomes = join_all((0..8).map(|_| world.ask())).await;
+    // Two at 2 s, two at 4 s, two that begin before 5 s; and for the last two it is too late.
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 6, "{outcomes:?}");
+    assert!(begun.elapsed() < secs(7), "{:?}", begun.elapsed());
 }
