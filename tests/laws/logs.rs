@@ -151,7 +151,7 @@ impl<S: tracing::Subscriber> Layer<S> for Ear {
 }
 
 /// Ends the listening.
-struct Listening;
+pub(crate) struct Listening;
 
 impl Drop for Listening {
     fn drop(&mut self) {
@@ -159,7 +159,7 @@ impl Drop for Listening {
     }
 }
 
-fn listen(listener: impl Fn(&str) + 'static) -> Listening {
+pub(crate) fn listen(listener: impl Fn(&str) + 'static) -> Listening {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Ear)).unwrap());
     LISTENER.set(Some(Rc::new(listener)));

@@ -1,16 +1,30 @@
 //! Law 14 and what goes with it, over random worlds: whatever the models do, what `Served` says is what happened.
 
 use crate::{
+    logs::listen,
     script::{Act, Fault, Readiness},
-    world::{Req, Setup, World, attempts, fates, ms, secs, setup, tried, trips_after},
+    world::{Fickle, Outcome, Req, Setup, World, attempts, fates, ms, secs, setup, tried, trips_after},
 };
-use futures::{FutureExt, future::join_all};
+use futures::{
+    FutureExt, StreamExt,
+    future::{join_all, poll_fn},
+    stream::FuturesUnordered,
+};
 use proptest::prelude::*;
-use std::{collections::HashSet, panic::AssertUnwindSafe, time::Duration};
+use std::{
+    cell::Cell,
+    collections::HashSet,
+    panic::AssertUnwindSafe,
+    rc::Rc,
+    sync::{Arc, atomic::AtomicU32},
+    task::Poll,
+    time::Duration,
+};
 use tokio::time::{Instant, advance, sleep, timeout};
 use tower::{Service, ServiceExt};
 use tower_failover::{
-    AllFailed, BreakerConfig, Budget, Charge, Error, Executed, Fate, Hedge, Next, Plan, Replay, Served,
+    AllFailed, BreakerConfig, Budget, Charge, Command, Error, Executed, Fate, Hedge, Next, Plan, Replay, Served,
+    WhenUnavailable, Why,
 };
 
 /// What a random world is made of.
@@ -27,16 +41,29 @@ struct Chance {
     deadline: Duration,
     replay: Replay,
     all_failed: AllFailed,
-    /// After how long the next model is asked beside one; with it go the tiers.
-    hedge: Option<Duration>,
+    /// When the next model is asked beside one, and whether it is beside a probe.
+    hedge: Option<Hedge>,
+    protect: bool,
+    /// Whether it is known how long each model usually takes.
+    known: bool,
+    /// Whether degraded models, and those on a ramp, keep their places.
+    listed: bool,
+    /// For what share of the deadline to wait for somebody to be back.
+    waits: Option<f64>,
+    /// How many calls may be under way, of each model and of each provider.
+    bounds: Vec<Option<u32>>,
+    provider_bounds: Vec<Option<u32>>,
     requests: Vec<Wish>,
 }
 
-/// One request: when it comes, how long its caller waits, and its plan.
+/// One request: when it comes, how long its caller waits and after how many polls that ends, whether it can be sent again,
+/// and its plan.
 #[derive(Debug, Clone)]
 struct Wish {
     after: Duration,
     patience: Option<Duration>,
+    polls: Option<usize>,
+    fickle: Option<(u32, u32)>,
     first: Option<usize>,
     fallback: bool,
     max_cost: Option<u32>,
@@ -72,13 +99,17 @@ fn wish() -> impl Strategy<Value = Wish> {
     (
         after,
         patience,
+        prop::option::weighted(0.1, 1_usize..8),
+        prop::option::weighted(0.2, (prop::sample::select(vec![u32::MAX, u32::MAX, 0xD]), any::<u32>())),
         prop::option::weighted(0.3, 0_usize..6),
         prop::bool::weighted(0.9),
         prop::option::weighted(0.2, 0_u32..8),
     )
-        .prop_map(|(after, patience, first, fallback, max_cost)| Wish {
+        .prop_map(|(after, patience, polls, fickle, first, fallback, max_cost)| Wish {
             after,
             patience,
+            polls,
+            fickle,
             first,
             fallback,
             max_cost,
@@ -94,6 +125,21 @@ fn chance() -> impl Strategy<Value = Chance> {
             prop::collection::vec(0_u32..4, models),
             1_u32..4,
             0_u32..3,
+            prop::collection::vec(prop::option::weighted(0.3, 1_u32..3), models),
+            prop::collection::vec(prop::option::weighted(0.2, 1_u32..4), 3),
+        );
+        let hedge = prop_oneof![
+            4 => (0_u64..300).prop_map(|n| Hedge::after(ms(n * 10 + 1))),
+            1 => (1_u32..100, 0_u64..20).prop_map(|(share, n)| {
+                Hedge::quantile(f64::from(share) / 100.0).at_least(ms(n * 10))
+            }),
+        ];
+        let policy = (
+            prop::option::of(hedge),
+            any::<bool>(),
+            prop::bool::weighted(0.2),
+            any::<bool>(),
+            prop::option::weighted(0.4, prop::sample::select(vec![0.1, 0.5, 1.0])),
         );
         let settings = (
             1_u32..6,
@@ -101,12 +147,13 @@ fn chance() -> impl Strategy<Value = Chance> {
             (1_u64..1_500).prop_map(|n| ms(n * 10)),
             prop::sample::select(vec![Replay::Maybe, Replay::Maybe, Replay::NotExecuted]),
             prop::sample::select(vec![AllFailed::LastResponse, AllFailed::LastResponse, AllFailed::Error]),
-            prop::option::of((0_u64..300).prop_map(|n| ms(n * 10 + 1))),
+            policy,
             prop::collection::vec(wish(), 1..9),
         );
         (world, settings).prop_map(|(world, settings)| {
-            let (providers, acts, readiness, costs, trips, tokens) = world;
-            let (max_attempts, attempt_timeout, deadline, replay, all_failed, hedge, requests) = settings;
+            let (providers, acts, readiness, costs, trips, tokens, bounds, provider_bounds) = world;
+            let (max_attempts, attempt_timeout, deadline, replay, all_failed, policy, requests) = settings;
+            let (hedge, protect, known, listed, waits) = policy;
             Chance {
                 providers,
                 acts,
@@ -120,6 +167,12 @@ fn chance() -> impl Strategy<Value = Chance> {
                 replay,
                 all_failed,
                 hedge,
+                protect,
+                known,
+                listed,
+                waits,
+                bounds,
+                provider_bounds,
                 requests,
             }
         })
@@ -142,31 +195,67 @@ impl Chance {
         let described: Setup = setup(&names.join(" "))
             .breakers(breaker.clone())
             .provider_breakers(breaker)
-            .providers(|provider| provider.budget(budget.clone()))
+            .providers(|provider| {
+                let index = PROVIDERS.iter().position(|name| *name == provider.name()).expect("one of them");
+                let provider = provider.budget(budget.clone());
+                match self.provider_bounds[index] {
+                    Some(most) => provider.max_in_flight(most),
+                    None => provider,
+                }
+            })
             .models(|model| {
                 let index: usize = model.name()[1..].parse().expect("a number");
-                model.cost(f64::from(costs[index]))
+                let model = model.cost(f64::from(costs[index]));
+                match self.bounds[index] {
+                    Some(most) => model.max_in_flight(most),
+                    None => model,
+                }
             })
             .layer(move |layer| {
                 let layer = match chance.hedge {
-                    Some(delay) => layer.hedge(Hedge::after(delay)),
-                    None => layer.protect_probes(false).in_listed_order(),
+                    Some(hedge) => layer.hedge(hedge),
+                    None => layer,
+                };
+                let layer = if chance.listed { layer.in_listed_order() } else { layer };
+                let layer = match chance.waits {
+                    Some(share) => layer.when_unavailable(WhenUnavailable::Wait(share)),
+                    None => layer,
                 };
                 layer
+                    .protect_probes(chance.protect)
                     .max_attempts(chance.max_attempts)
                     .attempt_timeout(chance.attempt_timeout)
                     .deadline(chance.deadline)
                     .replay(chance.replay)
                     .all_failed(chance.all_failed)
             });
-        let world = described.build();
+        described.build()
+    }
+
+    /// Makes it known how long a success takes, and then as the script has it. How many calls that took.
+    async fn begin(&self, world: &World) -> usize {
+        if self.known {
+            for index in 0..self.acts.len() {
+                world.script.play(&self.model(index), [Act::Answer(200, ms(5))]);
+                for _ in 0..20 {
+                    let _ = world.send(Plan::new().models([self.model(index)]).deadline(secs(10))).await;
+                }
+            }
+        }
+        let begun = world.script.calls().len();
+        world.script.forget();
         for (index, acts) in self.acts.iter().enumerate() {
             world.script.play(&self.model(index), acts.clone());
         }
         for (provider, readiness) in PROVIDERS.iter().zip(&self.readiness) {
             world.script.ready(provider, *readiness);
         }
-        world
+        begun
+    }
+
+    /// Whether there may be two attempts at once.
+    fn hedges(&self) -> bool {
+        self.hedge.is_some() || self.protect
     }
 
     /// The models that a request may be sent to, in order.
@@ -191,7 +280,8 @@ impl Chance {
         if let Some(cost) = wish.max_cost {
             plan = plan.max_cost(f64::from(cost));
         }
-        Req { number, plan: Some(plan) }
+        let fickle = |(keeps, whole)| Arc::new(Fickle { keeps: AtomicU32::new(keeps), whole: AtomicU32::new(whole) });
+        Req { number, plan: Some(plan), fickle: wish.fickle.map(fickle) }
     }
 
     fn provider(&self, model: &str) -> usize {
@@ -223,7 +313,7 @@ impl Chance {
         now
     }
 
-    fn check(&self, world: &World, number: u32, wish: &Wish, outcome: crate::world::Outcome, took: Duration) {
+    fn check(&self, world: &World, number: u32, wish: &Wish, outcome: Outcome, took: Duration) {
         let (status, served) = match &outcome {
             Ok((status, served)) => (Some(*status), served),
             Err(error) => (None, error.served().expect("an error that tells")),
@@ -233,7 +323,7 @@ impl Chance {
         // Law 14: called exactly as often as `Served` reports, in that order; never more than the maximum.
         let calls: Vec<_> = world.script.calls().into_iter().filter(|call| call.request == number).collect();
         let called: Vec<String> = calls.iter().map(|call| call.model.clone()).collect();
-        if self.hedge.is_some() {
+        if self.hedges() {
             let sorted = |mut names: Vec<String>| {
                 names.sort_unstable();
                 names
@@ -244,7 +334,7 @@ impl Chance {
         }
         assert_eq!(served.attempts(), called.len());
         assert!(called.len() <= self.max_attempts as usize, "{}", context());
-        let at_once = usize::from(self.hedge.is_some() && self.replay == Replay::Maybe);
+        let at_once = usize::from(self.hedges() && self.replay == Replay::Maybe);
         assert!(calls.iter().all(|call| call.beside <= at_once), "two at a time at most: {}", context());
 
         // Each candidate once, of those that it may be sent to.
@@ -257,11 +347,11 @@ impl Chance {
         // takes waiting for a client) and for last resorts.
         let tried = attempts(served);
         let waits = |readiness: &Readiness| matches!(readiness, Readiness::After(_) | Readiness::Never);
-        let may_wait = self.readiness.iter().any(waits);
+        let may_wait = self.waits.is_some() || self.readiness.iter().any(waits);
         if tried.iter().any(|tried| tried.last_resort) {
             assert!(tried.iter().all(|tried| tried.last_resort), "{}", context());
             assert_eq!(names.len(), order.len(), "{}", context());
-        } else if self.hedge.is_none() && !(may_wait && called.len() <= 1 && names.len() == order.len()) {
+        } else if !self.hedges() && self.listed && !(may_wait && called.len() <= 1 && names.len() == order.len()) {
             assert_eq!(names, self.deferred(&order, served)[..names.len()], "{}", context());
         }
 
@@ -287,6 +377,16 @@ impl Chance {
             assert!(before_the_last.iter().all(|tried| tried.executed == Executed::No), "{}", context());
         }
 
+        // Nobody is sent more calls than it may have.
+        for call in &calls {
+            let (index, provider) = (call.model[1..].parse::<usize>().expect("a number"), self.provider(&call.model));
+            let of_model = call.among.iter().filter(|model| **model == call.model).count();
+            let of_provider = call.among.iter().filter(|model| self.provider(model) == provider).count();
+            assert!(self.bounds[index].is_none_or(|most| of_model < most as usize), "{call:?}: {}", context());
+            let most = self.provider_bounds[provider];
+            assert!(most.is_none_or(|most| of_provider < most as usize), "{call:?}: {}", context());
+        }
+
         // What the caller gets is what the last one said.
         match (&outcome, status) {
             (Ok(_), Some(status)) => {
@@ -294,7 +394,7 @@ impl Chance {
                 assert_eq!(served.all_failed(), verdict.next == Next::TryNext, "{}", context());
                 let last = called.last().expect("somebody answered");
                 let by = served.model().expect("somebody answered").name();
-                assert!(by == last || self.hedge.is_some(), "{}", context());
+                assert!(by == last || self.hedges(), "{}", context());
                 assert!(called.iter().any(|called| called == by), "{}", context());
                 assert_eq!(tried.last().expect("tried").executed, verdict.executed);
                 assert!(!(served.all_failed() && self.all_failed == AllFailed::Error), "{}", context());
@@ -323,22 +423,49 @@ impl Chance {
 
     async fn run(&self) {
         let world = self.world();
+        let begun = self.begin(&world).await;
+        // Failed attempts: as the log has them, as is known of them, and whether that is all.
+        let (lines, failed, all_known) = (Rc::new(Cell::new(0)), Cell::new(0), Cell::new(true));
+        let heard = lines.clone();
+        let listening = listen(move |line| heard.set(heard.get() + usize::from(line.contains("attempt failed"))));
         let one = |number: u32, wish: Wish| {
-            let (world, mut engine) = (&world, world.engine.clone());
+            let (world, mut engine, failed, all_known) = (&world, world.engine.clone(), &failed, &all_known);
             async move {
                 sleep(wish.after).await;
                 let begun = Instant::now();
-                let call = engine.ready().await.expect("always ready").call(self.request(number, &wish));
-                let patience = wish.patience.unwrap_or(Duration::from_secs(86_400));
+                let mut call = Box::pin(engine.ready().await.expect("always ready").call(self.request(number, &wish)));
+                let (patience, mut polls) = (wish.patience.unwrap_or(Duration::from_secs(86_400)), 0);
+                let call = poll_fn(|cx| {
+                    polls += 1;
+                    match call.as_mut().poll(cx) {
+                        Poll::Pending if wish.polls == Some(polls) => Poll::Ready(None),
+                        polled => polled.map(Some),
+                    }
+                });
                 // One that panics or that nobody waits for says nothing, and leaves nothing.
-                if let Ok(Ok(outcome)) = AssertUnwindSafe(timeout(patience, call)).catch_unwind().await {
-                    self.check(world, number, &wish, outcome, begun.elapsed());
+                match AssertUnwindSafe(timeout(patience, call)).catch_unwind().await {
+                    Ok(Ok(Some(outcome))) => {
+                        failed.set(failed.get() + failures(&outcome));
+                        self.check(world, number, &wish, outcome, begun.elapsed());
+                    }
+                    _ => all_known.set(false),
                 }
+                let most = 60 + begun.elapsed().as_millis() as usize / 90;
+                assert!(polls <= most, "{polls} polls in {:?}", begun.elapsed());
+                assert!(begun.elapsed() <= self.deadline + ms(2), "nothing is pending for ever");
                 assert!(world.script.calls().len() <= 9 * 6);
             }
         };
         let wishes = self.requests.iter().cloned();
-        join_all(wishes.zip(0..).map(|(wish, number)| one(number, wish))).await;
+        wishes
+            .zip(0..)
+            .map(|(wish, number)| one(number, wish))
+            .collect::<FuturesUnordered<_>>()
+            .collect::<Vec<()>>()
+            .await;
+        drop(listening);
+        assert!(lines.get() >= failed.get(), "{} lines for {} failures", lines.get(), failed.get());
+        assert!(lines.get() == failed.get() || !all_known.get(), "{} lines, {} failures", lines.get(), failed.get());
 
         assert_eq!(world.script.unready_calls(), 0, "law 11");
         assert_eq!(world.script.under_way(), 0, "law 13");
@@ -346,7 +473,7 @@ impl Chance {
         assert!(snapshot.models.iter().all(|model| model.in_flight == 0 && model.breaker.probes == 0), "{snapshot:?}");
         assert!(snapshot.providers.iter().all(|provider| provider.breaker.probes == 0), "{snapshot:?}");
         let calls: u64 = snapshot.models.iter().map(|model| model.calls).sum();
-        assert_eq!(calls, world.script.calls().len() as u64);
+        assert_eq!(calls, (begun + world.script.calls().len()) as u64);
         let left = |provider: &tower_failover::ProviderSnapshot| provider.budget_left;
         assert!(snapshot.providers.iter().all(|provider| (0.0..=f64::from(self.tokens)).contains(&left(provider))));
 
@@ -362,7 +489,29 @@ impl Chance {
             .all(|index| cooling(&self.model(index)) || cooling(&format!("@{}", PROVIDERS[self.providers[index]])));
         advance(secs(1)).await;
         assert!(all_cooling || matches!(world.ask().await, Ok((200, _))), "{:?}", world.models.snapshot());
+
+        // And every place is free.
+        for index in 0..self.providers.len() {
+            let (name, provider) = (self.model(index), self.providers[index]);
+            world.command(&name, Command::Reset);
+            world.command(&format!("@{}", PROVIDERS[provider]), Command::Reset);
+            world.script.play(&name, [Act::Answer(200, ms(1))]);
+            let most = [self.bounds[index], self.provider_bounds[provider]].into_iter().flatten().min().unwrap_or(1);
+            let plan = Plan::new().models([name]).deadline(secs(60));
+            let outcomes = join_all((0..most).map(|_| world.send(plan.clone()))).await;
+            assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        }
     }
+}
+
+/// How many of the attempts failed.
+fn failures(outcome: &Outcome) -> usize {
+    let (served, good) = match outcome {
+        Ok((_, served)) => (served, !served.all_failed()),
+        Err(error) => (error.served().expect("an error that tells"), false),
+    };
+    let lost = attempts(served).iter().filter(|tried| tried.why == Why::Lost).count();
+    served.attempts() - lost - usize::from(good)
 }
 
 /// Whether an attempt ended without an answer that blames its model. (`judge` has a connection that failed, and a

@@ -68,6 +68,8 @@ pub(crate) struct Call {
     pub(crate) model: String,
     /// Calls that were under way for the same request when this one came.
     pub(crate) beside: usize,
+    /// The models of all that were.
+    pub(crate) among: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +77,7 @@ struct Book {
     acts: HashMap<String, VecDeque<Act>>,
     readiness: HashMap<String, Readiness>,
     calls: Vec<Call>,
-    under_way: Vec<u32>,
+    under_way: Vec<(u32, String)>,
     readied: HashMap<String, usize>,
     unready_calls: usize,
 }
@@ -183,16 +185,17 @@ impl<R: Numbered + Send + 'static> Service<Attempt<R>> for Client {
         let act = {
             let mut book = self.script.book();
             book.unready_calls += usize::from(!ready);
-            let beside = book.under_way.iter().filter(|other| **other == request).count();
-            book.calls.push(Call { request, model: model.clone(), beside });
-            let acts = book.acts.entry(model).or_insert_with(|| VecDeque::from([Act::from(200)]));
+            let beside = book.under_way.iter().filter(|other| other.0 == request).count();
+            let among = book.under_way.iter().map(|other| other.1.clone()).collect();
+            book.calls.push(Call { request, model: model.clone(), beside, among });
+            let acts = book.acts.entry(model.clone()).or_insert_with(|| VecDeque::from([Act::from(200)]));
             if acts.len() > 1 { acts.pop_front() } else { acts.front().copied() }
         };
         let act = act.expect("a script has an act");
         if matches!(act, Act::PanicInCall) {
             scripted_panic();
         }
-        let under_way = UnderWay::new(self.script.clone(), request);
+        let under_way = UnderWay::new(self.script.clone(), request, model);
         Box::pin(async move {
             let _under_way = under_way;
             match act {
@@ -218,19 +221,19 @@ async fn pause(wait: Duration) -> Result<(), Fault> {
 }
 
 /// A call under way, until its future is dropped.
-struct UnderWay(Script, u32);
+struct UnderWay(Script, (u32, String));
 
 impl UnderWay {
-    fn new(script: Script, request: u32) -> Self {
-        script.book().under_way.push(request);
-        Self(script, request)
+    fn new(script: Script, request: u32, model: String) -> Self {
+        script.book().under_way.push((request, model.clone()));
+        Self(script, (request, model))
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut book = self.0.book();
-        let place = book.under_way.iter().position(|request| *request == self.1);
+        let place = book.under_way.iter().position(|call| *call == self.1);
         place.map(|place| book.under_way.swap_remove(place));
     }
 }

@@ -1,7 +1,13 @@
 //! A registry, a scripted client and the engine between them, in one line.
 
 use crate::script::{Client, Fault, Numbered, Script};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 use tokio::time::advance;
 use tower::{Service, ServiceExt};
 use tower_failover::{
@@ -15,6 +21,22 @@ use tower_failover::{
 pub(crate) struct Req {
     pub(crate) number: u32,
     pub(crate) plan: Option<Plan>,
+    pub(crate) fickle: Option<Arc<Fickle>>,
+}
+
+/// What a request says of itself, time after time: bit by bit, and over again.
+#[derive(Debug)]
+pub(crate) struct Fickle {
+    pub(crate) keeps: AtomicU32,
+    pub(crate) whole: AtomicU32,
+}
+
+impl Fickle {
+    fn next(says: &AtomicU32) -> bool {
+        let word = says.load(Ordering::Relaxed);
+        says.store(word.rotate_right(1), Ordering::Relaxed);
+        word & 1 != 0
+    }
 }
 
 impl Numbered for Req {
@@ -29,7 +51,7 @@ impl From<Plan> for Req {
     }
 }
 
-/// Keeps a clone, and finds the plan in the request.
+/// Keeps a clone, unless the request is fickle, and finds the plan in it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Planned;
 
@@ -41,7 +63,11 @@ impl Resend<Req> for Planned {
     }
 
     fn keep(&self, request: &Req) -> Option<Req> {
-        Some(request.clone())
+        request.fickle.as_ref().is_none_or(|fickle| Fickle::next(&fickle.keeps)).then(|| request.clone())
+    }
+
+    fn whole(&self, request: &Req) -> bool {
+        request.fickle.as_ref().is_none_or(|fickle| Fickle::next(&fickle.whole))
     }
 
     fn plan(&self, request: &Req) -> Option<Plan> {
