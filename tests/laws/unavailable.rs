@@ -1,13 +1,22 @@
 //! When nobody can be asked, and when somebody has as much to do as it may.
 
 use crate::{
-    script::Act,
+    script::{Act, Fault},
     world::{Outcome, World, answer, assert_about, ms, secs, served, setup, skip, tried, trips_after},
 };
 use futures::future::join_all;
-use std::future::{Future, poll_fn};
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Waker},
+};
 use tokio::time::{Instant, advance, sleep};
-use tower_failover::{Command, Error, FailoverLayer, Plan, Skip, State, WhenUnavailable, Whose};
+use tower::{Layer, Service, service_fn};
+use tower_failover::{Attempt, Command, Error, FailoverLayer, Plan, Skip, State, WhenUnavailable, Whose};
 
 /// Everybody open for ten seconds, the turn as a last resort of this second taken.
 async fn all_open(share: f64) -> World {
@@ -231,4 +240,74 @@ async fn who_waits_does_so_for_a_place() {
     // Two at 2 s, two at 4 s, two that begin before 5 s; and for the last two it is too late.
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 6, "{outcomes:?}");
     assert!(begun.elapsed() < secs(7), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn law_02_of_many_threads_no_more_are_under_way_than_may_be_and_every_place_is_free_again() {
+    let bounded = setup("a1@a a2@a").models(|model| model.max_in_flight(3));
+    let models = bounded.providers(|provider| provider.max_in_flight(4)).registry();
+    // Of both models in one word.
+    let inside: Arc<AtomicU64> = Arc::default();
+    let layer = FailoverLayer::builder(models.clone()).build().expect("valid");
+    let service = service_fn({
+        let inside = inside.clone();
+        move |attempt: Attempt<usize>| {
+            let one = if attempt.model().name() == "a1" { 1 } else { 1 << 32 };
+            let before = inside.fetch_add(one, Ordering::SeqCst);
+            let leaves = Leaves(inside.clone(), one);
+            let (a1, a2) = (before % (1 << 32), before >> 32);
+            assert!(a1 + a2 < 4 && before / one % (1 << 32) < 3, "{a1} and {a2}");
+            async move {
+                let _leaves = leaves;
+                for _ in 0..attempt.get_ref() % 4 {
+                    tokio::task::yield_now().await;
+                }
+                if attempt.get_ref() % 7 == 0 { Err(Fault::Reset) } else { Ok(()) }
+            }
+        }
+    });
+    let mut engine = layer.layer(service);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let (mut engine, handle) = (engine.clone(), runtime.handle().clone());
+            std::thread::spawn(move || {
+                let _guard = handle.enter();
+                let mut cx = Context::from_waker(Waker::noop());
+                let mut calls = VecDeque::new();
+                for request in 0..5_000 {
+                    let mut call = Box::pin(engine.call(request));
+                    if call.as_mut().poll(&mut cx).is_pending() {
+                        calls.push_back(call);
+                    }
+                    // Some are given up, and some go on.
+                    if calls.len() > request % 3
+                        && let Some(mut call) = calls.pop_front()
+                        && request % 5 != 0
+                    {
+                        while call.as_mut().poll(&mut cx).is_pending() {}
+                    }
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    let snapshot = models.snapshot();
+    assert!(snapshot.models.iter().all(|model| model.in_flight == 0 && model.calls > 100), "{snapshot:?}");
+
+    // Four may be under way now, three of them with the first, and not a fifth.
+    let _guard = runtime.enter();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut calls: Vec<_> = (0..5).map(|_| Box::pin(engine.call(3))).collect();
+    let pending: Vec<bool> = calls.iter_mut().map(|call| call.as_mut().poll(&mut cx).is_pending()).collect();
+    assert_eq!(pending, [true, true, true, true, false]);
+}
+
+/// Counts a call out when it is dropped.
+struct Leaves(Arc<AtomicU64>, u64);
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::SeqCst);
+    }
 }
