@@ -447,3 +447,85 @@ async fn law_22_one_provider_that_is_back_lets_the_others_be_probed() {
     let states: Vec<State> = ["@a", "@b", "@c", "@d"].iter().map(|name| world.state(name)).collect();
     assert_eq!(states, [State::Closed, State::HalfOpen, State::Open, State::ForcedOpen]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn law_22_of_many_providers_each_has_one_last_resort_a_second_at_most_and_nobody_is_starved() {
+    let names: Vec<String> = (0..40).map(|index| format!("m{index}@{index}")).collect();
+    let world = setup(&names.join(" ")).breakers(trips_after(1).open_wait(secs(1_000), secs(1_000))).build();
+    let models: Vec<String> = (0..40).map(|index| format!("m{index}")).collect();
+    world.trip(&models.join(" ")).await;
+    for (index, model) in models.iter().enumerate() {
+        world.script.play(model, [Act::Answer(503, ms(7 * index as u64))]);
+    }
+    let mut asked = vec![Vec::new(); 40];
+    for step in 0..60 {
+        let before = world.script.called().len();
+        join_all((0..20).map(|_| world.ask())).await;
+        for model in &world.script.called()[before..] {
+            asked[model[1..].parse::<usize>().unwrap()].push(step);
+        }
+        advance(ms(100)).await;
+    }
+    let most = world.breaker("m0").for_time.as_secs() as usize + 1;
+    for (index, asked) in asked.iter().enumerate() {
+        assert!(asked.len() <= most, "m{index}: {asked:?} in {most} s");
+        assert!(asked.len() >= most / 3, "m{index}: {asked:?} in {most} s");
+    }
+}
+
+/// Opened twice, so that the wait has doubled to 20 s, with another that answers.
+async fn open_for_long() -> World {
+    let world = setup("a1@a b1@b").breakers(trips_after(1)).build();
+    world.trip("a1").await;
+    world.script.play("a1", [503]);
+    advance(secs(10)).await;
+    answer(world.ask().await);
+    assert_about(world.breaker("a1").retry_in.unwrap(), secs(20));
+    world.script.play("a1", [200]);
+    world
+}
+
+/// So many requests go elsewhere.
+async fn skips(world: &World, requests: u64) {
+    for _ in 0..requests {
+        assert_eq!(tried(&answer(world.ask().await).1), ["b1"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_wait_that_has_doubled_ends_after_a_thousand_skips_and_not_before_the_first_wait() {
+    let world = open_for_long().await;
+    advance(secs(10) - ms(1)).await;
+    skips(&world, 2 * EARLY_PROBE_AFTER).await;
+    advance(ms(1)).await;
+    skips(&world, EARLY_PROBE_AFTER / 8).await;
+    assert_eq!(tried(&answer(world.ask().await).1), ["a1"], "ten seconds and two thousand skips are enough");
+
+    let world = open_for_long().await;
+    advance(secs(11)).await;
+    skips(&world, EARLY_PROBE_AFTER).await;
+    assert_eq!(tried(&answer(world.ask().await).1), ["a1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_skips_are_counted_anew_at_each_opening() {
+    let world = open_for_long().await;
+    skips(&world, EARLY_PROBE_AFTER - 1).await;
+    world.script.play("a1", [503, 200]);
+    advance(secs(20)).await;
+    answer(world.ask().await);
+    advance(secs(15)).await;
+    skips(&world, EARLY_PROBE_AFTER).await;
+    assert_eq!(tried(&answer(world.ask().await).1), ["a1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_17_no_number_of_skips_ends_a_cooldown_nor_a_forced_open() {
+    let world = open_for_long().await;
+    world.models.cool_down("a1", secs(100)).unwrap();
+    advance(secs(15)).await;
+    skips(&world, 2 * EARLY_PROBE_AFTER).await;
+    world.command("a1", Command::ForceOpen);
+    skips(&world, 2 * EARLY_PROBE_AFTER).await;
+    assert_eq!(world.state("a1"), State::ForcedOpen);
+}
