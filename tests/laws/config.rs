@@ -2,14 +2,15 @@
 
 use crate::{
     script::{Act, Fault, Script},
-    world::{Planned, judge, ms, secs},
+    world::{Planned, judge, ms, secs, setup, trips_after},
 };
 use futures::future::join_all;
 use std::time::Duration;
 use tokio::time::{advance, timeout};
 use tower::ServiceExt;
 use tower_failover::{
-    BreakerConfig, Budget, ConfigError, FailoverLayer, Model, Models, Plan, Provider, Trip, WithServed, classify,
+    BreakerConfig, Budget, ConfigError, FailoverLayer, Hedge, Model, Models, Plan, Provider, Trip, WhenUnavailable,
+    WithServed, classify,
 };
 
 fn model(change: impl FnOnce(Model) -> Model) -> Result<Models, ConfigError> {
@@ -260,4 +261,33 @@ async fn the_smallest_values_never_panic() {
         .close_after(1, u32::MAX);
     let budget = Budget::default().share_of_calls(0.0).per_second(f64::MIN_POSITIVE).burst(f64::MIN_POSITIVE);
     use_it(breaker, budget, Duration::from_nanos(1), f64::MIN_POSITIVE).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_times_that_there_are_break_nothing() {
+    let forever = Duration::MAX;
+    let breaker = || trips_after(1).open_wait(secs(1), forever).ramp(forever);
+    for hedge in [Hedge::after(forever), Hedge::quantile(0.5).at_least(forever), Hedge::after(Duration::from_nanos(1))]
+    {
+        let world = setup("a1@a b1@b").breakers(breaker()).provider_breakers(breaker()).layer(move |layer| {
+            let layer = layer.deadline(forever).attempt_timeout(forever).max_attempts(u32::MAX).hedge(hedge);
+            layer.when_unavailable(WhenUnavailable::Wait(1.0))
+        });
+        let world = world.build();
+        for act in [Act::Answer(503, secs(3)), Act::Answer(200, secs(3)), Act::Fail(Fault::Connect, secs(3))] {
+            for name in ["a1", "b1"] {
+                world.script.play(name, [act, act, Act::from(200)]);
+            }
+            for _ in 0..5 {
+                let _ = timeout(secs(1_000), world.ask()).await;
+                advance(secs(5)).await;
+            }
+        }
+        for name in ["a1", "b1"] {
+            world.models.cool_down(name, forever).expect("known");
+        }
+        assert!(timeout(secs(1_000), world.ask()).await.is_err(), "it waits");
+        assert!(world.models.snapshot().models.iter().all(|model| model.breaker.cooldown > Some(secs(1_000_000))));
+        assert_eq!((world.in_flight(), world.script.under_way()), (0, 0));
+    }
 }
