@@ -20,7 +20,7 @@ use tokio::{
 };
 use tower::{Layer, ServiceExt, service_fn};
 use tower_failover::{
-    BodyError, BreakerConfig, BreakerSnapshot, Command, FailoverLayer, HttpFinish, Model, ModelSnapshot, Models,
+    BodyError, BreakerConfig, BreakerSnapshot, Command, Error, FailoverLayer, HttpFinish, Model, ModelSnapshot, Models,
     Provider, State, Trip, Watched, defaults::IDLE_GAP,
 };
 
@@ -399,5 +399,43 @@ impl Body for Panics {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_02_a_body_holds_its_place_until_it_ends_however_it_does() {
+    let bounded = |model: Model, provider: Provider| {
+        Models::builder().provider(provider).model(model).build().expect("one below the bound")
+    };
+    let (model, provider) = (Model::new("sdxl", "nexa"), Provider::new("nexa"));
+    for models in [
+        bounded(model.clone().max_in_flight(1), provider.clone()),
+        bounded(model.clone(), provider.clone().max_in_flight(1)),
+    ] {
+        let layer = FailoverLayer::http(models.clone()).finish(HttpFinish::new().watched()).build().expect("valid");
+        let client = service_fn(|_: Request<()>| async { Ok::<_, io::Error>(Response::new(Empty::<Bytes>::new())) });
+        let asks = || layer.layer(client).oneshot(Request::new(()));
+        for ending in ["read", "cut", "dropped", "of an earlier generation"] {
+            let (frames, mut body) = stream(&models).await;
+            assert!(matches!(asks().await, Err(Error::Unavailable { .. })), "{ending}: it is full");
+            match ending {
+                "read" => {
+                    drop(frames);
+                    assert!(body.frame().await.is_none());
+                }
+                "cut" => {
+                    frames.unbounded_send(cut()).expect("read");
+                    assert!(body.frame().await.expect("a frame").is_err());
+                }
+                "dropped" => drop(body),
+                _ => {
+                    models.command("sdxl", Command::Reset).expect("known");
+                    models.command_provider("nexa", Command::Reset).expect("known");
+                    assert!(asks().await.is_err(), "a reset makes no place");
+                    drop(body);
+                }
+            }
+            assert!(asks().await.is_ok(), "{ending}");
+        }
     }
 }
