@@ -21,8 +21,8 @@ impl Breaker {
         let of_now = || ticket.generation() == Some(self.word().generation);
         match ticket {
             Ticket::Probe { id, .. } => {
-                let slow = lock(&self.slow);
-                of_now() && slow.probes.holds(id)
+                let locked = lock(&self.locked);
+                of_now() && locked.probes.holds(id)
             }
             _ => of_now(),
         }
