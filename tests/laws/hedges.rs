@@ -342,3 +342,23 @@ async fn law_21_a_hedge_that_cannot_be_paid_is_no_way_back_to_a_provider_in_trou
     world.script.play("a1", [Act::Fail(Fault::Reset, secs(3))]);
     assert_eq!(tried(&answer(world.ask().await).1), ["a1", "b1"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_is_hedged_after_its_own_delay() {
+    let world = hedged("a1@a b1@b c1@c");
+    world.script.play("a1", [Act::Answer(503, ms(500))]);
+    world.script.play("b1", [Act::Answer(200, ms(990))]);
+    let (_, served) = answer(world.ask().await);
+    assert_eq!((tried(&served), beside(&world)), (vec!["a1".to_owned(), "b1".to_owned()], vec![0, 0]));
+
+    // Nor is one hedged never, because the one before had nobody beside it.
+    let costly = setup("a1@a b1@b c1@c").models(|model| {
+        let cost = if model.name() == "a1" { 2.0 } else { 1.0 };
+        model.cost(cost)
+    });
+    let world = costly.layer(|layer| layer.hedge(Hedge::after(secs(1)))).build();
+    world.script.play("a1", [Act::Answer(603, secs(2))]);
+    world.script.play("b1", [Act::Answer(200, secs(9))]);
+    let (_, served) = answer(world.send(Plan::new().max_cost(2.0)).await);
+    assert_eq!(tried(&served), ["a1", "b1", "c1"]);
+}

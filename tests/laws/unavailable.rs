@@ -1,7 +1,7 @@
 //! When nobody can be asked, and when somebody has as much to do as it may.
 
 use crate::{
-    script::{Act, Fault},
+    script::{Act, Fault, Readiness},
     world::{Outcome, World, answer, assert_about, ms, secs, served, setup, skip, tried, trips_after},
 };
 use futures::future::join_all;
@@ -301,6 +301,16 @@ fn law_02_of_many_threads_no_more_are_under_way_than_may_be_and_every_place_is_f
     let mut calls: Vec<_> = (0..5).map(|_| Box::pin(engine.call(3))).collect();
     let pending: Vec<bool> = calls.iter_mut().map(|call| call.as_mut().poll(&mut cx).is_pending()).collect();
     assert_eq!(pending, [true, true, true, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_once_a_clients_own_error_is_there_to_be_told() {
+    let world = setup("a1@a b1@b").layer(|layer| layer.when_unavailable(WhenUnavailable::Wait(1.0))).build();
+    world.models.cool_down("a1", secs(20)).expect("known");
+    world.script.ready("b", Readiness::Fails);
+    let error = world.ask().await.expect_err("nobody is there");
+    assert!(matches!(error, Error::Upstream { error: Fault::Unready, .. }), "{error:?}");
+    assert_eq!(error.served().expect("told").elapsed(), ms(0));
 }
 
 /// Counts a call out when it is dropped.
