@@ -194,6 +194,21 @@ async fn law_26_a_model_that_is_slow_by_nature_is_not_suspect_before_twice_that(
 }
 
 #[tokio::test(start_paused = true)]
+async fn law_26_a_model_that_is_slow_now_and_then_is_not_suspect_before_that() {
+    let world = world("a1@a b1@b");
+    let slow_now_and_then = |call: u64| Act::Answer(200, if call % 10 == 0 { secs(6) } else { ms(300) });
+    world.script.play("a1", (0..SUSPECT_SUCCESSES).map(slow_now_and_then).chain([Act::Hang]));
+    for _ in 0..SUSPECT_SUCCESSES {
+        answer(world.ask_of("a1").await);
+    }
+    let _hanging = hang(&world, SUSPECT_CALLS).await;
+    sleep(secs(6)).await;
+    assert_eq!(world.model("a1").tier, Tier::Healthy);
+    sleep(secs(1)).await;
+    assert_eq!(world.model("a1").tier, Tier::Suspect);
+}
+
+#[tokio::test(start_paused = true)]
 async fn law_26_a_suspect_is_ordered_last_and_never_refused() {
     let world = world("a1@a b1@b c1@c");
     // `b1` is degraded, which is better than suspect.

@@ -415,15 +415,20 @@ async fn law_22_of_many_providers_each_has_one_last_resort_a_second_at_most_and_
     }
 }
 
-/// Opened twice, so that the wait has doubled to 20 s, with another that answers.
-async fn open_for_long() -> World {
-    let world = setup("a1@a b1@b").breakers(trips_after(1)).build();
-    world.trip("a1").await;
-    world.script.play("a1", [503]);
-    advance(secs(10)).await;
-    answer(world.ask().await);
-    assert_about(world.breaker("a1").retry_in.unwrap(), secs(20));
-    world.script.play("a1", [200]);
+/// The breaker of `a1`, or of its provider, opened twice, so that the wait has doubled to 20 s; with another that answers.
+async fn open_for_long(name: &str) -> World {
+    let world = setup("a1@a b1@b");
+    let (world, fails) = match name {
+        "a1" => (world.breakers(trips_after(1)), Act::from(503)),
+        _ => (world.provider_breakers(trips_after(1)), Act::from(Fault::Connect)),
+    };
+    let world = world.build();
+    world.script.play("a1", [fails, fails, Act::from(200)]);
+    for wait in [10, 20] {
+        answer(world.ask().await);
+        assert_about(world.breaker(name).retry_in.unwrap(), secs(wait));
+        advance(secs(wait % 20)).await;
+    }
     world
 }
 
@@ -436,45 +441,49 @@ async fn skips(world: &World, requests: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn an_open_wait_that_has_doubled_ends_after_a_thousand_skips_and_not_before_the_first_wait() {
-    let world = open_for_long().await;
-    advance(secs(10) - ms(1)).await;
-    skips(&world, 2 * EARLY_PROBE_AFTER).await;
-    advance(ms(1)).await;
-    skips(&world, EARLY_PROBE_AFTER / 8).await;
-    assert_eq!(tried(&answer(world.ask().await).1), ["a1"], "ten seconds and two thousand skips are enough");
+    for name in ["a1", "@a"] {
+        let world = open_for_long(name).await;
+        advance(secs(10) - ms(1)).await;
+        skips(&world, 2 * EARLY_PROBE_AFTER).await;
+        advance(ms(1)).await;
+        skips(&world, EARLY_PROBE_AFTER / 8).await;
+        assert_eq!(tried(&answer(world.ask().await).1), ["a1"], "{name}: ten seconds and two thousand are enough");
 
-    let world = open_for_long().await;
-    advance(secs(11)).await;
-    skips(&world, EARLY_PROBE_AFTER).await;
-    assert_eq!(tried(&answer(world.ask().await).1), ["a1"]);
-
-    let world = open_for_long().await;
-    skips(&world, EARLY_PROBE_AFTER - 1).await;
-    advance(secs(20) - ms(1)).await;
-    assert_eq!(tried(&answer(world.ask_of("b1").await).1), ["b1"]);
-    assert_eq!(world.state("a1"), State::Open);
-    assert!(world.breaker("a1").retry_in.is_some(), "one too few");
+        let world = open_for_long(name).await;
+        advance(secs(11)).await;
+        skips(&world, EARLY_PROBE_AFTER).await;
+        assert_eq!(tried(&answer(world.ask().await).1), ["a1"], "{name}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_skips_are_counted_anew_at_each_opening() {
-    let world = open_for_long().await;
-    skips(&world, EARLY_PROBE_AFTER - 1).await;
-    world.script.play("a1", [503, 200]);
-    advance(secs(20)).await;
-    answer(world.ask().await);
-    advance(secs(15)).await;
-    skips(&world, EARLY_PROBE_AFTER).await;
-    assert_eq!(tried(&answer(world.ask().await).1), ["a1"]);
+    for name in ["a1", "@a"] {
+        let world = open_for_long(name).await;
+        skips(&world, EARLY_PROBE_AFTER - 1).await;
+        world
+            .script
+            .play("a1", [if name == "a1" { Act::from(503) } else { Act::from(Fault::Connect) }, Act::from(200)]);
+        advance(secs(20)).await;
+        answer(world.ask().await);
+        advance(secs(15)).await;
+        skips(&world, EARLY_PROBE_AFTER).await;
+        assert_eq!(tried(&answer(world.ask().await).1), ["a1"], "{name}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn law_17_no_number_of_skips_ends_a_cooldown_nor_a_forced_open() {
-    let world = open_for_long().await;
-    world.models.cool_down("a1", secs(100)).unwrap();
-    advance(secs(15)).await;
-    skips(&world, 2 * EARLY_PROBE_AFTER).await;
-    world.command("a1", Command::ForceOpen);
-    skips(&world, 2 * EARLY_PROBE_AFTER).await;
-    assert_eq!(world.state("a1"), State::ForcedOpen);
+    for name in ["a1", "@a"] {
+        let world = open_for_long(name).await;
+        match name {
+            "a1" => world.models.cool_down("a1", secs(100)).unwrap(),
+            _ => world.models.cool_down_provider("a", secs(100)).unwrap(),
+        }
+        advance(secs(15)).await;
+        skips(&world, 2 * EARLY_PROBE_AFTER).await;
+        world.command(name, Command::ForceOpen);
+        skips(&world, 2 * EARLY_PROBE_AFTER).await;
+        assert_eq!(world.state(name), State::ForcedOpen);
+    }
 }
