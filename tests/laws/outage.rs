@@ -487,3 +487,25 @@ async fn law_17_no_number_of_skips_ends_a_cooldown_nor_a_forced_open() {
         assert_eq!(world.state(name), State::ForcedOpen);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn law_22_the_providers_take_turns_within_the_second() {
+    let world = setup("a1@a b1@b c1@c d1@d").breakers(trips_after(1).open_wait(secs(100), secs(100)));
+    let world = world.layer(|layer| layer.max_attempts(1)).build();
+    world.trip("a1 b1 c1 d1").await;
+    for model in world.models.iter() {
+        world.script.play(model.name(), [503]);
+    }
+    let (mut asked, mut since, mut longest) = (0, 0, 0);
+    for step in 0..600 {
+        let called = world.script.called().len();
+        let _ = world.ask().await;
+        if world.script.called().len() > called {
+            longest = if step >= 200 { longest.max(step - since) } else { 0 };
+            (asked, since) = (asked + 1, step);
+        }
+        advance(ms(10)).await;
+    }
+    assert!((20..=25).contains(&asked), "{asked} in six seconds");
+    assert!(longest <= 40, "nobody was asked for {longest} hundredths of a second");
+}
