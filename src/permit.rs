@@ -14,6 +14,8 @@ use crate::{
     models::{LiveModel, LiveProvider, Registry},
 };
 use std::{fmt, time::Duration};
+#[cfg(feature = "http")]
+use tokio::time::Instant;
 
 /// The right to make one call to a model; held until the outcome is known.
 ///
@@ -408,8 +410,8 @@ impl Committed {
     }
 
     /// A poll begins to wait for the next frame.
-    pub(crate) fn waits(&mut self) {
-        self.waiting_since = Some(self.registry.now());
+    pub(crate) fn waits(&mut self, now: Instant) {
+        self.waiting_since = Some(self.registry.at(now));
     }
 
     /// A frame has come.

@@ -120,10 +120,11 @@ impl<B: Body> Body for Watched<B> {
         match polled {
             Poll::Pending => {
                 let ends = *this.waits_until.get_or_insert_with(|| {
+                    let now = Instant::now();
                     if let Some(call) = this.call {
-                        call.waits();
+                        call.waits(now);
                     }
-                    Instant::now().checked_add(*this.idle_gap).unwrap_or_else(Registry::far_future)
+                    now.checked_add(*this.idle_gap).unwrap_or_else(Registry::far_future)
                 });
                 ready!(Timer::poll(this.timer, ends, cx));
                 *this.stalled = true;

@@ -182,7 +182,12 @@ impl fmt::Debug for Models {
 impl Registry {
     /// Nanoseconds since the registry was built.
     pub(crate) fn now(&self) -> Nanos {
-        nanos(Instant::now().saturating_duration_since(self.epoch))
+        self.at(Instant::now())
+    }
+
+    /// Nanoseconds from when the registry was built to this instant.
+    pub(crate) fn at(&self, instant: Instant) -> Nanos {
+        nanos(instant.saturating_duration_since(self.epoch))
     }
 
     /// The instant of a time, if the clock reaches so far.
