@@ -1,22 +1,22 @@
 //! The future of one request: one candidate after another, each through readiness, permit, aim, call and verdict.
 
 use super::{
+    attempt::{Clock, Event, Hedging, Last, Run},
     clients::Clients,
     error::Error,
     finish::{Answer, Finish, OpenPermit},
-    journey::{Choice, Journey},
+    journey::Journey,
     plan::Plan,
     resend::Resend,
     service::Engine,
     settings::AllFailed,
 };
 use crate::{
-    aim::{Aim, AimError, Target},
-    classify::{Aimed, Classify, Next, Ours, Verdict},
+    aim::{Aim, Target},
+    classify::{Classify, Next, Verdict},
     lane::Lane,
     machine::Nanos,
     models::Registry,
-    permit::Permit,
 };
 use pin_project::pin_project;
 use std::{
@@ -65,55 +65,6 @@ where
     patience: Option<Pin<Box<Sleep>>>,
     /// What the last attempt came to, in case nobody else can be asked.
     last: Option<LastOf<Req, C, A, R>>,
-}
-
-/// One attempt.
-#[pin_project(project = RunProj)]
-struct Run<S, Fut> {
-    choice: Choice,
-    #[pin]
-    stage: Stage<S, Fut>,
-    #[pin]
-    timer: Timer,
-}
-
-#[pin_project(project = StageProj)]
-enum Stage<S, Fut> {
-    /// Waiting for a client to become ready.
-    Ready(S),
-    /// Waiting for a model to answer.
-    Call(#[pin] Fut, Ours, Option<Permit>),
-}
-
-/// When another attempt may start beside the first.
-#[derive(Default)]
-enum Hedging {
-    /// Not known before the first wait for an answer.
-    #[default]
-    Unknown,
-    Never,
-    At(Pin<Box<Sleep>>),
-    /// From now on, whenever there is none.
-    Now,
-}
-
-/// How an attempt ended.
-enum Event<Res, E> {
-    /// It was not made, because its client did not become ready, with the client's error if it gave one.
-    NotReady(Option<E>),
-    /// It was not made.
-    Skipped,
-    /// The request cannot be aimed.
-    Aim(AimError),
-    /// It was made, and came to this, or ran out of time.
-    Ended(Option<Result<Res, E>>, Verdict, Permit),
-}
-
-/// What an attempt came to that did not end the request.
-enum Last<Res, E> {
-    Response(usize, Res, Verdict),
-    Error(E),
-    TimedOut,
 }
 
 impl<Req, C, A, K, R, F> ResponseFuture<Req, C, A, K, R, F>
@@ -290,160 +241,6 @@ where
     }
 }
 
-impl<S, Fut> Run<S, Fut> {
-    fn new(choice: Choice, client: S) -> Self {
-        Self { choice, stage: Stage::Ready(client), timer: Timer::default() }
-    }
-
-    /// The permit of its call, if that was made.
-    fn lose(self: Pin<&mut Self>) -> Option<Permit> {
-        match self.project().stage.project() {
-            StageProj::Ready(_) => None,
-            StageProj::Call(_, _, permit) => permit.take(),
-        }
-    }
-}
-
-impl<S, Fut> Run<S, Fut> {
-    /// Drives one attempt to its end: readiness, permit, aim, call.
-    fn drive<Req, A, K, R, F>(
-        self: Pin<&mut Self>,
-        engine: &Engine<A, K, R, F>,
-        journey: &mut Journey,
-        kept: &mut Option<R::Request>,
-        last: &mut Option<Last<S::Response, S::Error>>,
-        clock: &mut Clock,
-        cx: &mut Context<'_>,
-    ) -> Poll<Event<S::Response, S::Error>>
-    where
-        R: Resend<Req>,
-        A: Aim<R::Request>,
-        S: Service<A::Request, Future = Fut>,
-        Fut: Future<Output = Result<S::Response, S::Error>>,
-        K: Classify<S::Response, S::Error>,
-    {
-        let mut this = self.project();
-        let choice = *this.choice;
-        let settings = &engine.settings;
-        loop {
-            match this.stage.as_mut().project() {
-                StageProj::Ready(client) => {
-                    match client.poll_ready(cx) {
-                        Poll::Pending => {
-                            let ends = || journey.readiness_ends(choice, settings);
-                            ready!(this.timer.as_mut().poll(journey.registry(), ends, cx));
-                            clock.tick();
-                            journey.not_ready(choice, clock.now(journey.registry()));
-                            return Poll::Ready(Event::NotReady(None));
-                        }
-                        Poll::Ready(Err(error)) => {
-                            journey.not_ready(choice, clock.now(journey.registry()));
-                            return Poll::Ready(Event::NotReady(Some(error)));
-                        }
-                        Poll::Ready(Ok(())) => {}
-                    }
-                    let now = clock.now(journey.registry());
-                    // It may have been cut short since this attempt was chosen, by one that goes on beside it.
-                    if journey.has_sent() && kept.as_ref().is_some_and(|request| !engine.resend.whole(request)) {
-                        *kept = None;
-                        journey.not_whole(choice, now);
-                        return Poll::Ready(Event::Skipped);
-                    }
-                    let Some(mut permit) = journey.admit(choice, settings, now) else {
-                        return Poll::Ready(Event::Skipped);
-                    };
-                    let request = kept.take().expect("kept while candidates are chosen");
-                    if Journey::may_send_again(choice, settings) {
-                        *kept = engine.resend.keep(&request);
-                        if kept.is_none() {
-                            journey.cannot_fail_over();
-                        }
-                    }
-                    let target = Target::new(journey.registry(), choice.model);
-                    let request = match engine.aim.aim(target, request) {
-                        Ok(request) => request,
-                        Err(_) if journey.not_aimed(choice, now) => return Poll::Ready(Event::Skipped),
-                        Err(error) => return Poll::Ready(Event::Aim(error)),
-                    };
-                    let ours = engine.aim.ours(target, &request);
-                    let future = permit.call(|| client.call(request));
-                    journey.sent(choice);
-                    *last = None;
-                    this.timer.as_mut().disarm();
-                    this.stage.set(Stage::Call(future, ours, Some(permit)));
-                }
-                StageProj::Call(future, ours, held) => {
-                    let permit = held.as_mut().expect("held until the call has ended");
-                    let polled = permit.enter(|| future.poll(cx));
-                    let target = Target::new(journey.registry(), choice.model);
-                    let aimed = Aimed { model: target.model(), ours: *ours };
-                    let (result, verdict) = match polled {
-                        Poll::Ready(result) => {
-                            clock.tick();
-                            permit.waiting(false);
-                            let verdict = engine.classify.classify(aimed, result.as_ref());
-                            let kept = kept.as_ref().filter(|_| result.is_err());
-                            let fault = kept.and_then(|request| engine.resend.callers_fault(request));
-                            (Some(result), fault.unwrap_or(verdict))
-                        }
-                        Poll::Pending => {
-                            permit.waiting(true);
-                            let again = || {
-                                let executed = engine.classify.timed_out(aimed).executed;
-                                kept.is_some() && settings.replay.allows(executed)
-                            };
-                            let probe = permit.is_probe();
-                            let ends = || journey.attempt_ends(choice, settings, again(), probe);
-                            ready!(this.timer.as_mut().poll(journey.registry(), ends, cx));
-                            clock.tick();
-                            (None, engine.classify.timed_out(aimed))
-                        }
-                    };
-                    let permit = held.take().expect("held until the call has ended");
-                    return Poll::Ready(Event::Ended(result, verdict, permit));
-                }
-            }
-        }
-    }
-
-    /// Whether another attempt is or will be due beside this one, which waits for its answer.
-    fn hedge<A, K, R, F>(
-        self: Pin<&mut Self>,
-        engine: &Engine<A, K, R, F>,
-        journey: &Journey,
-        kept: bool,
-        hedge: &mut Hedging,
-    ) -> bool {
-        let this = self.project();
-        let StageProj::Call(_, _, Some(permit)) = this.stage.project() else { return false };
-        if let Hedging::Unknown = hedge {
-            let at = if kept { journey.hedge_at(*this.choice, &engine.settings, permit.is_probe()) } else { None };
-            *hedge = match at {
-                Some(at) => {
-                    let at = journey.registry().instant(at).unwrap_or_else(Registry::far_future);
-                    Hedging::At(Box::pin(sleep_until(at)))
-                }
-                None => Hedging::Never,
-            };
-        }
-        !matches!(hedge, Hedging::Never)
-    }
-}
-
-impl Hedging {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::Unknown | Self::Never => Poll::Pending,
-            Self::Now => Poll::Ready(()),
-            Self::At(sleep) => {
-                ready!(sleep.as_mut().poll(cx));
-                *self = Self::Now;
-                Poll::Ready(())
-            }
-        }
-    }
-}
-
 impl<A, K, R, F> Engine<A, K, R, F> {
     fn is_all_failed_error(&self, verdict: &Verdict) -> bool {
         verdict.next == Next::TryNext && self.settings.all_failed == AllFailed::Error
@@ -473,53 +270,6 @@ where
         Some(Last::TimedOut) => Err(Error::TimedOut { served: journey.unanswered(now) }),
         None if out_of_time => Err(Error::TimedOut { served: journey.unanswered(now) }),
         None => Err(Error::Unavailable { served: journey.unanswered(now) }),
-    }
-}
-
-/// Reads the clock once for everything that happens at one moment.
-#[derive(Default)]
-struct Clock(Option<Nanos>);
-
-impl Clock {
-    fn now(&mut self, registry: &Registry) -> Nanos {
-        *self.0.get_or_insert_with(|| registry.now())
-    }
-
-    /// Time has passed since the last reading.
-    fn tick(&mut self) {
-        self.0 = None;
-    }
-}
-
-/// One timer for all attempts, made at the first wait.
-#[pin_project]
-#[derive(Default)]
-struct Timer {
-    #[pin]
-    sleep: Option<Sleep>,
-    armed: bool,
-}
-
-impl Timer {
-    fn disarm(self: Pin<&mut Self>) {
-        *self.project().armed = false;
-    }
-
-    /// Waits until the time that `ends` says, which is asked once.
-    fn poll(self: Pin<&mut Self>, registry: &Registry, ends: impl FnOnce() -> Nanos, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        if !*this.armed {
-            let at = registry.instant(ends()).unwrap_or_else(Registry::far_future);
-            match this.sleep.as_mut().as_pin_mut() {
-                Some(sleep) => sleep.reset(at),
-                None => this.sleep.set(Some(sleep_until(at))),
-            }
-            *this.armed = true;
-        }
-        match this.sleep.as_pin_mut() {
-            Some(sleep) => sleep.poll(cx),
-            None => Poll::Pending,
-        }
     }
 }
 

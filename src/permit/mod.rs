@@ -1,6 +1,12 @@
 //! Admission to a model and its provider, and settling both by one verdict.
 
 #[cfg(feature = "http")]
+mod committed;
+
+#[cfg(feature = "http")]
+pub(crate) use committed::Committed;
+
+#[cfg(feature = "http")]
 use crate::{classify::Opening, machine::nanos};
 use crate::{
     classify::{Charge, Cooldown, Verdict, Vouches},
@@ -14,15 +20,13 @@ use crate::{
     models::{LiveModel, LiveProvider, Registry},
 };
 use std::{fmt, time::Duration};
-#[cfg(feature = "http")]
-use tokio::time::Instant;
 
 /// The right to make one call to a model; held until the outcome is known.
 ///
 /// Dropped undecided it is neutral, and its place is free at once. But a call that has waited for its upstream for at
-/// least [`HANG_MULTIPLE`](crate::defaults::HANG_MULTIPLE) times what the model usually takes, and for at least [`HANG_FLOOR`](crate::defaults::HANG_FLOOR), while no call begun
-/// later has been answered, was hanging: that is a failure, so that a model which hangs opens its breaker even when
-/// only somebody else's timer ends the calls.
+/// least [`HANG_MULTIPLE`](crate::defaults::HANG_MULTIPLE) times what the model usually takes, and for at least
+/// [`HANG_FLOOR`](crate::defaults::HANG_FLOOR), while no call begun later has been answered, was hanging: that is a failure,
+/// so that a model which hangs opens its breaker even when only somebody else's timer ends the calls.
 pub(crate) struct Permit {
     registry: Lane<Registry>,
     index: usize,
@@ -289,47 +293,6 @@ impl Permit {
         }
     }
 
-    /// The head of a success has come, and its body is still to come. A probe is decided here; an ordinary call will be
-    /// when the body ends.
-    #[cfg(feature = "http")]
-    pub(crate) fn commit(mut self, verdict: &Verdict, now: Nanos) -> Committed {
-        self.settled = true;
-        self.leave();
-        let live = self.live();
-        let took = now.saturating_sub(self.started);
-        if live.breaker.is_live(self.model) {
-            live.answered(self.started, true, now);
-        }
-        let breaker = &self.live_provider().breaker;
-        let of_provider = if breaker.is_live(self.provider) {
-            breaker.settle(self.provider, self.provider_outcome(verdict, true), None, now)
-        } else {
-            None
-        };
-        let (model, (of_model, tier)) = match self.model {
-            ordinary @ Ticket::Counted { .. } => (ordinary, (None, None)),
-            probe => {
-                let changes = live.settle(probe, Outcome::Success, None, took, now);
-                (live.breaker.follow_up(), changes)
-            }
-        };
-        self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
-        self.registry.tier_changed(self.index, tier);
-        Committed {
-            registry: self.registry.clone(),
-            index: self.index,
-            model,
-            provider: breaker.follow_up(),
-            started: self.started,
-            head_took: took,
-            waiting_since: None,
-            _gates: std::mem::take(&mut self.gates),
-            arrived: self.first_byte,
-            entered: false,
-            settled: false,
-        }
-    }
-
     /// It is no longer among the calls under way.
     fn leave(&mut self) {
         if let Some(place) = self.place.take() {
@@ -375,91 +338,6 @@ impl Drop for Permit {
             self.close(failure, (Outcome::Failure(Evidence::Member(self.index)), None), now);
         } else {
             self.close(neutral, neutral, now);
-        }
-    }
-}
-
-/// A call whose head has come and whose body is still coming.
-#[cfg(feature = "http")]
-pub(crate) struct Committed {
-    registry: Lane<Registry>,
-    index: usize,
-    model: Ticket,
-    provider: Ticket,
-    started: Nanos,
-    /// How long the head took, or the commit where the body was read ahead.
-    head_took: Nanos,
-    /// Since when a poll has been waiting for the next frame: a slow reader is not a slow model.
-    waiting_since: Option<Nanos>,
-    _gates: Entered,
-    /// Whether it is known how long the first frame took.
-    arrived: bool,
-    /// Whether our own poll is on the stack: set when a panic unwinds through it.
-    entered: bool,
-    settled: bool,
-}
-
-#[cfg(feature = "http")]
-impl Committed {
-    /// Runs our own poll. A panic that unwinds through it leaves its mark.
-    pub(crate) fn enter<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        self.entered = true;
-        let result = f();
-        self.entered = false;
-        result
-    }
-
-    /// A poll begins to wait for the next frame.
-    pub(crate) fn waits(&mut self, now: Instant) {
-        self.waiting_since = Some(self.registry.at(now));
-    }
-
-    /// A frame has come.
-    pub(crate) fn arrived(&mut self) {
-        self.waiting_since = None;
-        if !self.arrived {
-            self.arrived = true;
-            let took = self.registry.now().saturating_sub(self.started);
-            self.registry.models[self.index].pace.first_byte(took);
-        }
-    }
-
-    /// The body has come to its end.
-    pub(crate) fn ended(mut self) {
-        self.close(Outcome::Success, Outcome::Neutral);
-    }
-
-    /// The body has failed, or stalled.
-    pub(crate) fn failed(mut self) {
-        self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.index)));
-    }
-
-    fn close(&mut self, model: Outcome, provider: Outcome) {
-        self.settled = true;
-        let now = self.registry.now();
-        let live = &self.registry.models[self.index];
-        live.flow.end();
-        let (of_model, tier) = live.settle(self.model, model, None, self.head_took, now);
-        let of_provider = self.registry.providers[live.provider].breaker.settle(self.provider, provider, None, now);
-        self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
-        self.registry.tier_changed(self.index, tier);
-    }
-}
-
-#[cfg(feature = "http")]
-impl Drop for Committed {
-    fn drop(&mut self) {
-        if self.settled {
-            return;
-        }
-        let live = &self.registry.models[self.index];
-        let hung = self.waiting_since.is_some_and(|since| live.hung(self.started, since, self.registry.now()));
-        if self.entered {
-            self.close(Outcome::Failure(Evidence::Blame), Outcome::Neutral);
-        } else if hung {
-            self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.index)));
-        } else {
-            self.close(Outcome::Neutral, Outcome::Neutral);
         }
     }
 }

@@ -2,26 +2,24 @@
 //!
 //! Knows no service and no request: it is told what happened and says what to do.
 
+mod choose;
+
 use super::{
     guards::{FailedAttempt, Payment},
     order,
     plan::{Candidates, Plan, PlanError},
     served::{Fate, Served, Skip, Tried},
-    settings::{Replay, Settings, WhenUnavailable},
+    settings::Settings,
 };
 use crate::{
     classify::{Charge, Executed, Next, Verdict, Vouches, Why},
     lane::Lane,
     machine::{
-        Nanos,
-        breaker::Refusal,
-        nanos,
+        Nanos, nanos,
         plan::{self, Cursor, Set},
-        score::Tier,
     },
     models::{LiveModel, Registry},
-    permit::{Permit, Refused},
-    sync::Ordering,
+    permit::Permit,
 };
 use smallvec::SmallVec;
 use std::time::Duration;
@@ -29,9 +27,6 @@ use std::time::Duration;
 /// How much sooner than its lease, which is the attempt timeout, a probe's attempt ends, as a share of it: a hundredth, and
 /// at least 2 ms. A timer fires a little late, and whoever waits for it is to be heard before somebody else gets the place.
 pub const PROBE_MARGIN: u32 = 100;
-
-/// So often a request that waits for somebody to be back looks whether somebody is sooner than was said: 100 ms.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub(crate) struct Journey {
     served: Served,
@@ -119,170 +114,6 @@ impl Journey {
 
     fn live(&self, model: usize) -> &LiveModel {
         &self.registry().models[model]
-    }
-
-    /// The next candidate that may be asked, if there is one and time for it.
-    pub(crate) fn choose(&mut self, settings: &Settings, now: Nanos) -> Option<Choice> {
-        if self.attempts >= settings.max_attempts || now >= self.deadline {
-            return None;
-        }
-        if self.last_resort.is_none() {
-            if let Some(choice) = self.choose_in_order(now) {
-                return Some(choice);
-            }
-            if self.attempts > 0 {
-                return None;
-            }
-            if let Some(choice) = self.choose_back_meanwhile(now) {
-                return Some(choice);
-            }
-            self.last_resort = Some(Set::default());
-        }
-        self.choose_last_resort(now)
-    }
-
-    fn choose_in_order(&mut self, now: Nanos) -> Option<Choice> {
-        loop {
-            let (registry, tiers) = (self.served.registry(), self.tiers);
-            let (candidates, in_trouble) = (&self.candidates, &self.in_trouble);
-            let in_trouble = |position| in_trouble.contains(registry.models[candidates.get(position)].provider);
-            let tier =
-                |position| if tiers { registry.tier_for_one(candidates.get(position), now) } else { Tier::Healthy };
-            let position = self.cursor.next(self.within, tier, in_trouble)?;
-            let model = self.candidates.get(position);
-            if let Err(refused) = Permit::peek(registry, model, now) {
-                match refused {
-                    Refused::Model(Refusal::Open { .. }) => registry.models[model].skipped(now),
-                    Refused::Provider(Refusal::Open { .. }) => {
-                        registry.providers[self.live(model).provider].skipped(now)
-                    }
-                    _ => {}
-                }
-                self.skip(model, Skip::refused(refused, now), now);
-            } else if self.costs_too_much(model) && self.beside {
-                self.cursor.put_back(position);
-                return None;
-            } else if self.costs_too_much(model) {
-                self.skip(model, Skip::MaxCost, now);
-            } else {
-                match self.pay(model, now) {
-                    Ok(payment) => {
-                        self.payment = payment;
-                        return Some(self.choice(model, now, false, false));
-                    }
-                    Err(_) if self.beside => {
-                        self.cursor.put_back(position);
-                        return None;
-                    }
-                    Err(skip) => self.skip(model, skip, now),
-                }
-            }
-        }
-    }
-
-    /// The next candidate to be asked beside the one that is being asked. That is always paid for.
-    pub(crate) fn choose_beside(&mut self, settings: &Settings, now: Nanos) -> Option<Choice> {
-        if self.attempts >= settings.max_attempts || now >= self.deadline || self.last_resort.is_some() {
-            return None;
-        }
-        self.beside = true;
-        let choice = self.choose_in_order(now);
-        self.beside = false;
-        choice
-    }
-
-    /// From when on another candidate may be asked beside this one, if ever.
-    pub(crate) fn hedge_at(&self, choice: Choice, settings: &Settings, probe: bool) -> Option<Nanos> {
-        let hedge = if probe { settings.protect_probes.or(settings.hedge) } else { settings.hedge };
-        let (hedge, true) = (hedge?, settings.replay == Replay::Maybe) else { return None };
-        if choice.last_resort || choice.number >= settings.max_attempts {
-            return None;
-        }
-        let rest = self.cursor.rest(self.within).map(|position| self.candidates.get(position));
-        let next = { rest }.find(|next| Permit::peek(self.registry(), *next, choice.at).is_ok())?;
-        let of = if probe { next } else { choice.model };
-        hedge.delay(self.live(of), choice.at).map(|delay| choice.at.saturating_add(delay))
-    }
-
-    /// Somebody who was refused when the request came, and could be asked by now.
-    fn choose_back_meanwhile(&self, now: Nanos) -> Option<Choice> {
-        let back = |model| Permit::peek(self.registry(), model, now).is_ok() && !self.costs_too_much(model);
-        let model = self.served.refused_but(back)?;
-        Some(self.choice(model, now, true, false))
-    }
-
-    /// Nobody could be asked. When to look again, if waiting is wanted and somebody will be back in time.
-    pub(crate) fn waits_until(&mut self, settings: &Settings, now: Nanos) -> Option<Nanos> {
-        let WhenUnavailable::Wait(share) = settings.when_unavailable else { return None };
-        if self.attempts > 0 || now >= self.deadline {
-            return None;
-        }
-        let registry = self.served.registry().clone();
-        self.served.refused_again(now, |model| Permit::peek(&registry, model, now).err());
-        let soonest = self.served.soonest(LOOK_AGAIN, |model| !self.costs_too_much(model))?;
-        let patience = (self.deadline - self.began) as f64 * share;
-        if soonest as f64 > self.began as f64 + patience {
-            return None;
-        }
-        // From then on it is as if the request had just come.
-        self.last_resort = None;
-        Some(soonest.clamp(now.saturating_add(1), now.saturating_add(nanos(LOOK_AGAIN))))
-    }
-
-    /// Nobody can be asked. Before everyone is refused, one request a second for each provider goes to the model of
-    /// it that has not been asked for longest, but never into a cooldown or a forced-open.
-    fn choose_last_resort(&mut self, now: Nanos) -> Option<Choice> {
-        for position in 0..self.within {
-            let provider = self.live(self.candidates.get(position)).provider;
-            let turned_to = self.last_resort.get_or_insert_with(Set::default);
-            if turned_to.contains(provider) {
-                continue;
-            }
-            turned_to.insert(provider);
-            let Some(model) = self.last_resort_of(provider, now) else { continue };
-            if self.registry().take_last_resort(provider, now) {
-                self.live(model).last_resort.store(now.saturating_add(1), Ordering::Relaxed);
-                return Some(self.choice(model, now, true, true));
-            }
-        }
-        None
-    }
-
-    /// The open model of a provider that has not been asked for longest.
-    fn last_resort_of(&self, provider: usize, now: Nanos) -> Option<usize> {
-        let candidates = (0..self.within).map(|position| self.candidates.get(position));
-        let open = candidates.filter(|model| {
-            self.live(*model).provider == provider
-                && !self.costs_too_much(*model)
-                && Permit::peek_last_resort(self.registry(), *model, now)
-        });
-        open.min_by_key(|model| self.live(*model).last_resort.load(Ordering::Relaxed))
-    }
-
-    fn choice(&self, model: usize, at: Nanos, again: bool, last_resort: bool) -> Choice {
-        Choice { model, at, number: self.attempts + 1, again, last_resort }
-    }
-
-    /// Free are the first failover, and the first attempt at each provider, unless it is a hedge.
-    fn pay(&self, model: usize, now: Nanos) -> Result<Option<Payment>, Skip> {
-        let provider = self.live(model).provider;
-        let free = self.attempts < 2 || !self.asked.contains(provider);
-        if free && !self.beside {
-            return Ok(None);
-        }
-        let registry = self.registry();
-        let paid = registry.providers[provider].withdraw(registry.calls(provider), now);
-        if paid { Ok(Some(Payment::new(registry.clone(), provider))) } else { Err(Skip::Budget) }
-    }
-
-    /// Whether a call would cost more than the request may, with what it has cost, may have cost, and may yet cost.
-    /// Sums of decimal fractions are not exact, so that a hair above the limit is the limit.
-    fn costs_too_much(&self, model: usize) -> bool {
-        self.max_cost.is_some_and(|most| {
-            let cost = |model: &usize| self.live(*model).model.get_cost();
-            let under_way: f64 = self.under_way.iter().map(cost).sum();
-            self.served.cost() + self.served.cost_at_risk() + under_way + cost(&model) > most + most * 1e-9
-        })
     }
 
     fn skip(&mut self, model: usize, skip: Skip, now: Nanos) {
