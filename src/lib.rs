@@ -9,7 +9,7 @@
 //!             ┌─────────────────────── Failover, the engine ───────────────────────┐
 //! Request ──▶ │ plan ▶ client for this model ▶ readiness ▶ permit ▶ aim ▶ call+timer │ ──▶ any client service
 //!             │  ▲ try next?                                                   │     │
-//! Response ◀──┼──┴──── one Verdict settles the permit: both breakers ◀─────────┘     │
+//! Response ◀──┼──┴──── one Verdict settles the permit: both breakers, the score ◀     │
 //!             └─────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -17,7 +17,9 @@
 //!   HTTP clients, [`FailoverLayer::builder`] for any other service.
 //! - [`CircuitBreakerLayer`] is the same breaker standing alone around any service.
 //! - [`HealthLayer`] is the same health score standing alone, around the endpoints of a balancer.
-//! - [`Models`] is the registry that the first two share: the ordered models with all their live state, and the handle
+//! - `ReadAheadLayer`, directly below the engine, makes an attempt last until its response has begun, for answers that
+//!   stream.
+//! - [`Models`] is the registry that engine and breaker share: the ordered models with all their live state, and the handle
 //!   that an operator reads and commands.
 //! - A [`Verdict`] is what one result means, on three separate axes: what to do next, whom it credits or blames, and
 //!   whether the upstream may have executed the request. [`HttpClassify`] gives it by the table of statuses.
