@@ -2,7 +2,13 @@
 //! call does not make threads fight over one counter.
 
 use crate::machine::stripe::{self, Padded};
-use std::{ops::Deref, sync::Arc};
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{Ordering, fence},
+    },
+};
 
 /// A shared value; [`local`](Self::local) gives a handle on the stripe of the calling thread.
 #[derive(Debug)]
@@ -16,9 +22,23 @@ pub(crate) struct Lane<T>(Arc<Padded<Arc<T>>>);
 
 impl<T> Striped<T> {
     pub(crate) fn new(value: T) -> Self {
+        Self::with(stripe::count(), value)
+    }
+
+    /// With so many stripes, a power of two.
+    pub(crate) fn with(stripes: usize, value: T) -> Self {
         let value = Arc::new(value);
         let lane = || Lane(Arc::new(Padded(Arc::clone(&value))));
-        Self { lanes: (0..stripe::count()).map(|_| lane()).collect() }
+        Self { lanes: (0..stripes).map(|_| lane()).collect() }
+    }
+
+    /// Whether this is the only handle: nobody else can get one but from this.
+    pub(crate) fn is_alone(&self) -> bool {
+        let alone =
+            Arc::strong_count(&self.lanes) == 1 && self.lanes.iter().all(|lane| Arc::strong_count(&lane.0) == 1);
+        // What others wrote before they let go of theirs is seen from here on.
+        fence(Ordering::Acquire);
+        alone
     }
 
     pub(crate) fn local(&self) -> Lane<T> {

@@ -74,11 +74,11 @@ async fn failures_open_it_and_the_answer_to_a_probe_closes_it() {
 async fn law_11_an_open_breaker_answers_without_touching_the_inner_services_readiness() {
     let models = models(two_in_a_row());
     models.command("sdxl", Command::ForceOpen).expect("known");
-    for keyed in [false, true] {
+    for named in [false, true] {
         let (client, mut upstream) = mock();
         upstream.allow(0);
-        let refused = if keyed {
-            let layer = CircuitBreakerLayer::keyed(models.clone(), |_: &&str| "sdxl");
+        let refused = if named {
+            let layer = CircuitBreakerLayer::by_name(models.clone(), |_: &&str| "sdxl");
             layer.layer(client).oneshot("a dashboard").await
         } else {
             let layer = CircuitBreakerLayer::new(models.clone(), "sdxl").expect("known");
@@ -93,7 +93,7 @@ async fn law_11_a_call_only_goes_to_an_instance_that_is_ready() {
     let models = models(two_in_a_row());
     let (client, mut upstream) = mock();
     upstream.allow(0);
-    let layer = CircuitBreakerLayer::keyed(models.clone(), |model: &&'static str| model);
+    let layer = CircuitBreakerLayer::by_name(models.clone(), |model: &&'static str| model);
     let mut call = Box::pin(layer.layer(client).oneshot("flux"));
     assert!(poll(&mut call).is_pending());
     assert_eq!(in_flight(&models), 0, "no permit before the service is ready");
@@ -159,7 +159,7 @@ async fn an_unknown_name_is_an_error_and_nobody_is_asked() {
     let models = models(two_in_a_row());
     assert_eq!(CircuitBreakerLayer::new(models.clone(), "nope").unwrap_err().name(), "nope");
     let (client, _upstream) = mock();
-    let layer = CircuitBreakerLayer::keyed(models, |model: &&'static str| model);
+    let layer = CircuitBreakerLayer::by_name(models, |model: &&'static str| model);
     let error = layer.layer(client).oneshot("nope").await.unwrap_err();
     assert_eq!(error.to_string(), "no model is called `nope`");
 }

@@ -1,6 +1,6 @@
 //! The layer.
 
-use super::service::{CircuitBreaker, Fixed, Guard, Keyed};
+use super::service::{CircuitBreaker, Fixed, Guard, Keyed, Named};
 use crate::{
     classify::OkOrErr,
     lane::Striped,
@@ -28,8 +28,9 @@ impl CircuitBreakerLayer<Fixed> {
     }
 }
 
-impl<F> CircuitBreakerLayer<Keyed<F>> {
-    /// The breaker of the model that the request names.
+impl<F> CircuitBreakerLayer<Named<F>> {
+    /// The breaker of the model that the request names. A name that no model has is
+    /// [`Error::Unknown`](super::Error::Unknown).
     ///
     /// ```
     /// use tower_failover::{CircuitBreakerLayer, Model, Models, Provider};
@@ -37,14 +38,44 @@ impl<F> CircuitBreakerLayer<Keyed<F>> {
     /// struct Prompt { model: String }
     ///
     /// let models = Models::builder().provider(Provider::new("nexa")).model(Model::new("sdxl", "nexa")).build()?;
-    /// let layer = CircuitBreakerLayer::keyed(models, |prompt: &Prompt| &prompt.model);
+    /// let layer = CircuitBreakerLayer::by_name(models, |prompt: &Prompt| &prompt.model);
     /// # Ok::<(), tower_failover::ConfigError>(())
     /// ```
-    pub fn keyed<Req>(models: Models, key: F) -> Self
+    pub fn by_name<Req>(models: Models, name: F) -> Self
     where
         F: Fn(&Req) -> &str,
     {
-        Self::of(models, Keyed(key), OkOrErr)
+        Self::of(models, Named(name), OkOrErr)
+    }
+}
+
+impl<F> CircuitBreakerLayer<Keyed<F>> {
+    /// A breaker for each key, such as a host or a tenant, made on demand as the model has it; see [`Models::for_key`].
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_failover::{CircuitBreakerLayer, Model, Models, Provider};
+    ///
+    /// let models = Models::builder()
+    ///     .provider(Provider::new("any"))
+    ///     .model(Model::new("host", "any"))
+    ///     .max_keys(1_000)
+    ///     .build()?;
+    /// let layer = CircuitBreakerLayer::keyed(models, "host", |request: &Request<String>| {
+    ///     request.uri().host().unwrap_or_default()
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When no model has this name.
+    pub fn keyed<Req>(models: Models, model: &str, key: F) -> Result<Self, UnknownName>
+    where
+        F: Fn(&Req) -> &str,
+    {
+        let index = models.registry().find(model).ok_or_else(|| UnknownName::model(model))?;
+        Ok(Self::of(models, Keyed(index, key), OkOrErr))
     }
 }
 

@@ -1,4 +1,5 @@
-//! The circuit breaker alone, around any service: for one fixed model, or for a key taken from the request.
+//! The circuit breaker alone, around any service: for one fixed model, for one that the request names, or for a key that
+//! is taken from the request, such as its host.
 //!
 //! It is the same breaker as the [failover](crate::failover) engine's, on the same registry: whoever shares the
 //! [`Models`](crate::Models) shares its state. A call takes a permit from the model's breaker and its provider's, and
@@ -35,4 +36,4 @@ mod service;
 pub use error::{Error, Rejected};
 pub use future::ResponseFuture;
 pub use layer::CircuitBreakerLayer;
-pub use service::{CircuitBreaker, Fixed, Keyed};
+pub use service::{CircuitBreaker, Fixed, Keyed, Named};

@@ -30,9 +30,19 @@ pub(crate) struct Guard<W, K> {
 #[derive(Debug, Clone, Copy)]
 pub struct Fixed(pub(super) usize);
 
-/// The model that a closure finds in the request.
+/// The model whose name a closure finds in the request.
 #[derive(Clone, Copy)]
-pub struct Keyed<F>(pub(super) F);
+pub struct Named<F>(pub(super) F);
+
+impl<F> fmt::Debug for Named<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Named")
+    }
+}
+
+/// One model, by number, for the key that a closure finds in the request.
+#[derive(Clone, Copy)]
+pub struct Keyed<F>(pub(super) usize, pub(super) F);
 
 impl<F> fmt::Debug for Keyed<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,7 +53,7 @@ impl<F> fmt::Debug for Keyed<F> {
 /// A service behind a circuit breaker; see the [module](super).
 ///
 /// For one model, readiness is that of the service inside, but an open breaker is ready at once, as its answer needs no
-/// service. For a key, which only the request tells, it is always ready, and each call readies a clone.
+/// service. For a name or a key, which only the request tells, it is always ready, and each call readies a clone.
 pub struct CircuitBreaker<S, W, K> {
     guard: Striped<Guard<W, K>>,
     inner: S,
@@ -69,6 +79,28 @@ impl<S, W, K> CircuitBreaker<S, W, K> {
     /// The service alone.
     pub fn into_inner(self) -> S {
         self.inner
+    }
+}
+
+impl<S: Clone, W, K> CircuitBreaker<S, W, K> {
+    /// A call that readies a clone of its own, unless the breaker would refuse it.
+    fn oneshot<Req>(
+        &self,
+        guard: Lane<Guard<W, K>>,
+        registry: Lane<Registry>,
+        index: usize,
+        now: Nanos,
+        request: Req,
+    ) -> ResponseFuture<S, Req, W, K>
+    where
+        S: Service<Req>,
+    {
+        match Permit::peek(&registry, index, now) {
+            Ok(()) => ResponseFuture::ready(guard, registry, index, self.inner.clone(), request),
+            Err(refused) => {
+                ResponseFuture::refused(guard, Error::Rejected(Rejected::new(registry, index, refused, now)))
+            }
+        }
     }
 }
 
@@ -142,6 +174,33 @@ where
     }
 }
 
+impl<S, Req, F, K> Service<Req> for CircuitBreaker<S, Named<F>, K>
+where
+    S: Service<Req> + Clone,
+    F: Fn(&Req) -> &str,
+    K: Classify<S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = Error<S::Error>;
+    type Future = ResponseFuture<S, Req, Named<F>, K>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let guard = self.guard.local();
+        let registry = guard.models.local();
+        let name = (guard.which.0)(&request);
+        let Some(index) = registry.find(name) else {
+            let unknown = UnknownName::model(name);
+            return ResponseFuture::refused(guard, Error::Unknown(unknown));
+        };
+        let now = registry.now();
+        self.oneshot(guard, registry, index, now, request)
+    }
+}
+
 impl<S, Req, F, K> Service<Req> for CircuitBreaker<S, Keyed<F>, K>
 where
     S: Service<Req> + Clone,
@@ -158,16 +217,9 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let guard = self.guard.local();
-        let registry = guard.models.local();
-        let name = (guard.which.0)(&request);
-        let Some(index) = registry.find(name) else {
-            let unknown = UnknownName::model(name);
-            return ResponseFuture::refused(guard, Error::Unknown(unknown));
-        };
-        let now = registry.now();
-        if let Err(refused) = Permit::peek(&registry, index, now) {
-            return ResponseFuture::refused(guard, Error::Rejected(Rejected::new(registry, index, refused, now)));
-        }
-        ResponseFuture::ready(guard, registry, index, self.inner.clone(), request)
+        let Keyed(index, key) = &guard.which;
+        let now = guard.models.registry().now();
+        let (registry, index) = (guard.models.local_for(key(&request), now), *index);
+        self.oneshot(guard, registry, index, now, request)
     }
 }

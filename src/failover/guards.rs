@@ -58,6 +58,7 @@ impl Drop for FailedAttempt {
             tracing::warn!(
                 model = name(self.model),
                 provider = self.registry.models[self.model].model.provider(),
+                key = self.registry.key(),
                 why = %self.why,
                 took_ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
                 next = self.next.map_or("nobody", name),

@@ -88,7 +88,7 @@ impl<A, K, R, F> FailoverLayer<A, K, R, F> {
     /// `BoxCloneService` is not.
     pub fn by_provider<S>(&self, client: impl FnMut(&Provider) -> S) -> Failover<ByProvider<S>, A, K, R, F> {
         let registry = self.engine.models.registry();
-        let clients = ByProvider::new(registry.providers.iter().map(|live| &live.provider), client);
+        let clients = ByProvider::new(registry.providers.iter().map(|live| &*live.provider), client);
         Failover::new(self.engine.clone(), clients)
     }
 

@@ -31,6 +31,7 @@ pub struct Plan {
     no_fallback: bool,
     max_cost: Option<f64>,
     order: Option<PlanOrder>,
+    key: Option<Arc<str>>,
 }
 
 /// One order is equal to itself only.
@@ -83,6 +84,17 @@ impl Plan {
     pub fn order(mut self, order: Arc<dyn Order>) -> Self {
         self.order = Some(PlanOrder(order));
         self
+    }
+
+    /// Ask them on behalf of this key, a tenant or a host, which has breakers, scores and budgets of its own; see
+    /// [`Models::for_key`](crate::Models::for_key).
+    pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    pub(crate) fn get_key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     pub(crate) fn get_order(&self) -> Option<&Arc<dyn Order>> {

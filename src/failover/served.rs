@@ -242,7 +242,7 @@ impl Served {
 
     /// The model whose response this is; `None` when there is none.
     pub fn model(&self) -> Option<&Model> {
-        self.answered_by.map(|index| &self.registry.models[index].model)
+        self.answered_by.map(|index| &*self.registry.models[index].model)
     }
 
     /// Whether every model that was asked failed, and at least one was: the response, if there is one, is the last

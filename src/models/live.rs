@@ -15,12 +15,11 @@ use crate::{
         quantile::Quantiles,
         ramp::Ramp,
         score::{Score, Tier},
-        stripe,
     },
     model::{Model, Provider},
     sync::{AtomicU64, Mutex, Ordering, lock},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// So many refusals of our credential in a row blame its provider: 2.
 pub const UNAUTHORIZED_IN_A_ROW: u32 = 2;
@@ -44,7 +43,7 @@ pub const SUSPECT_SUCCESSES: u64 = 20;
 
 #[derive(Debug)]
 pub(crate) struct LiveModel {
-    pub(crate) model: Model,
+    pub(crate) model: Arc<Model>,
     pub(crate) provider: usize,
     pub(crate) breaker: Breaker,
     pub(crate) pace: Pace,
@@ -64,8 +63,7 @@ pub(crate) struct LiveModel {
 }
 
 impl LiveModel {
-    pub(super) fn new(model: Model, provider: usize, seed: u64) -> Self {
-        let stripes = stripe::count();
+    pub(super) fn new(model: Arc<Model>, provider: usize, stripes: usize, seed: u64) -> Self {
         Self {
             breaker: Breaker::new(model.get_breaker().clone(), 0, stripes, seed),
             provider,
@@ -176,9 +174,9 @@ impl LiveModel {
 
 #[derive(Debug)]
 pub(crate) struct LiveProvider {
-    pub(crate) provider: Provider,
+    pub(crate) provider: Arc<Provider>,
     /// Its models, by number.
-    pub(crate) models: Box<[usize]>,
+    pub(crate) models: Arc<[usize]>,
     pub(crate) breaker: Breaker,
     pub(crate) gate: Gate,
     pub(crate) ramp: Ramp,
@@ -200,10 +198,10 @@ struct Marks {
 }
 
 impl LiveProvider {
-    pub(super) fn new(provider: Provider, models: Vec<usize>, seed: u64) -> Self {
+    pub(super) fn new(provider: Arc<Provider>, models: Arc<[usize]>, stripes: usize, seed: u64) -> Self {
         Self {
-            breaker: Breaker::new(provider.get_breaker(), models.len(), stripe::count(), seed),
-            models: models.into(),
+            breaker: Breaker::new(provider.get_breaker(), models.len(), stripes, seed),
+            models,
             gate: Gate::new(provider.get_max_in_flight()),
             ramp: Ramp::new(provider.get_breaker().ramp),
             bucket: Mutex::new(Bucket::new(provider.get_budget().clone())),

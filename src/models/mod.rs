@@ -1,10 +1,13 @@
 //! The registry: every model and provider with all its live state.
 
 mod builder;
+mod catalogue;
+mod keys;
 mod live;
 mod snapshot;
 
 pub use builder::ModelsBuilder;
+pub use keys::{KEY_FORGOTTEN, KEY_IDLE, MAX_KEYS};
 pub use live::{
     EARLY_PROBE_AFTER, LAST_RESORT_EVERY, SUSPECT_CALLS, SUSPECT_FLOOR, SUSPECT_MULTIPLE, SUSPECT_SUCCESSES,
     UNAUTHORIZED_IN_A_ROW,
@@ -23,8 +26,10 @@ use crate::{
     },
     model::Model,
 };
+use catalogue::Catalogue;
+use keys::Keys;
 use smallvec::SmallVec;
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// The ordered models and their live state: what every layer shares, and what an operator reads and commands.
@@ -48,6 +53,7 @@ use tokio::time::Instant;
 #[derive(Clone)]
 pub struct Models {
     registry: Striped<Registry>,
+    keys: Arc<Keys>,
 }
 
 #[derive(Debug)]
@@ -55,7 +61,9 @@ pub(crate) struct Registry {
     epoch: Instant,
     pub(crate) models: Box<[LiveModel]>,
     pub(crate) providers: Box<[LiveProvider]>,
-    names: HashMap<Box<str>, usize>,
+    catalogue: Arc<Catalogue>,
+    /// Whose it is, if not everybody's.
+    key: Option<Box<str>>,
 }
 
 /// The number of a model or a provider, and how its breaker changed, if it did.
@@ -99,12 +107,12 @@ impl Models {
 
     /// The configured models, in the caller's order.
     pub fn iter(&self) -> impl Iterator<Item = &Model> {
-        self.registry.models.iter().map(|live| &live.model)
+        self.registry.models.iter().map(|live| &*live.model)
     }
 
     /// The configuration of one model.
     pub fn get(&self, name: &str) -> Option<&Model> {
-        self.registry.find(name).map(|index| &self.registry.models[index].model)
+        self.registry.find(name).map(|index| &*self.registry.models[index].model)
     }
 
     /// Everything there is to see, now.
@@ -164,8 +172,68 @@ impl Models {
         Ok(())
     }
 
+    /// The same models with state of its own for this key, a tenant or a host: breakers, scores, cooldowns, budgets and
+    /// bounds on calls, of models and of providers. What happens to one key is nothing to the others, nor to this registry.
+    ///
+    /// Made when the key first comes; requests come to it by [`Plan::key`](crate::Plan::key) or by
+    /// [`CircuitBreakerLayer::keyed`](crate::CircuitBreakerLayer::keyed). There are at most
+    /// [`max_keys`](ModelsBuilder::max_keys). At that bound a new key takes the place of the one that has been idle for
+    /// longest, of up to 64 that are looked at, if that is [`KEY_IDLE`], 60 s, at least; below it, keys that have been idle
+    /// for [`KEY_FORGOTTEN`], 10 min, go one by one as new ones come. When none may go, new keys share the
+    /// [`overflow`](Self::overflow) until there is room.
+    ///
+    /// A key never goes while a breaker of it is not closed, nor while it is in use: by a request, by whoever holds these
+    /// `Models`, or by one who keeps a [`Served`](crate::Served) of it. One that comes again knows nothing of before.
+    ///
+    /// Looking up a key takes a short lock, on one of a few parts of the table.
+    ///
+    /// ```
+    /// use tower_failover::{Command, Model, Models, Provider, State};
+    ///
+    /// let models = Models::builder().provider(Provider::new("nexa")).model(Model::new("sdxl", "nexa")).build()?;
+    /// let tenant = models.for_key("tenant-7");
+    /// tenant.command("sdxl", Command::ForceOpen)?;
+    ///
+    /// let state = |models: &Models| models.snapshot().model("sdxl").unwrap().breaker.state;
+    /// assert_eq!(state(&tenant), State::ForcedOpen);
+    /// assert_eq!(state(&models.for_key("tenant-8")), State::Closed);
+    /// assert_eq!(state(&models), State::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn for_key(&self, key: &str) -> Self {
+        self.with(self.keys.shared(key, self.registry.now()))
+    }
+
+    /// The same, if this key has state of its own now. Makes none.
+    pub fn find_key(&self, key: &str) -> Option<Self> {
+        self.keys.find(key).map(|registry| self.with(registry))
+    }
+
+    /// What all keys share that find no room.
+    pub fn overflow(&self) -> Self {
+        self.with(self.keys.overflow().clone())
+    }
+
+    /// The keys that have state of their own now, in no particular order.
+    pub fn keys(&self) -> Vec<String> {
+        self.keys.names()
+    }
+
+    /// Whose state this is; `None` for that of requests without a key.
+    pub fn key(&self) -> Option<&str> {
+        self.registry.key.as_deref()
+    }
+
+    fn with(&self, registry: Striped<Registry>) -> Self {
+        Self { registry, keys: Arc::clone(&self.keys) }
+    }
+
     pub(crate) fn local(&self) -> Lane<Registry> {
         self.registry.local()
+    }
+
+    pub(crate) fn local_for(&self, key: &str, now: Nanos) -> Lane<Registry> {
+        self.keys.local(key, now)
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -201,12 +269,23 @@ impl Registry {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
-        self.names.get(name).copied()
+        self.catalogue.find(name)
+    }
+
+    /// Whether all its breakers are closed.
+    fn is_closed(&self) -> bool {
+        let providers = self.providers.iter().map(|live| &live.breaker);
+        self.models.iter().map(|live| &live.breaker).chain(providers).all(Breaker::is_closed)
     }
 
     fn find_provider(&self, name: &str) -> Result<usize, UnknownName> {
         let found = self.providers.iter().position(|live| live.provider.name() == name);
         found.ok_or_else(|| UnknownName::provider(name))
+    }
+
+    /// Whose it is, if not everybody's.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     /// All calls to a provider so far.
@@ -313,7 +392,8 @@ impl Registry {
     pub(crate) fn tier_changed(&self, index: usize, tier: Option<Tier>) {
         let Some(tier) = tier else { return };
         let model = &self.models[index].model;
-        say(|| tracing::info!(model = model.name(), provider = model.provider(), tier = %tier, "tier changed"));
+        let (name, provider, key) = (model.name(), model.provider(), self.key());
+        say(|| tracing::info!(model = name, provider, key, tier = %tier, "tier changed"));
     }
 
     fn log_model(&self, index: usize, transition: &Transition, now: Nanos) {
@@ -328,6 +408,7 @@ impl Registry {
             tracing::info!(
                 model,
                 provider,
+                key = self.key(),
                 from = %transition.from,
                 to = %transition.to,
                 cause = %transition.cause,

@@ -7,6 +7,7 @@ mod deadlines;
 mod fallback;
 mod health;
 mod hedges;
+mod keys;
 mod logs;
 mod order;
 mod outage;

@@ -14,6 +14,7 @@ use tower_failover::{
     Attempts, BreakerConfig, BreakerSnapshot, ByProvider, Charge, ClassifyFn, Command, Cooldown, Error, Executed,
     Failover, FailoverBuilder, FailoverLayer, Fate, Model, ModelSnapshot, Models, Next, Plan, Provider,
     ProviderSnapshot, Resend, Served, Skip, State, Tried, Trip, Verdict, Vouches, Why, WithServed, classify,
+    defaults::MAX_KEYS,
 };
 
 /// A request: its number, and what it asks for itself.
@@ -135,6 +136,7 @@ pub(crate) struct Setup {
     models: Vec<Model>,
     providers: Vec<Provider>,
     judge: Judge,
+    max_keys: usize,
     layer: Box<dyn FnOnce(Builder) -> Builder>,
 }
 
@@ -151,6 +153,7 @@ pub(crate) fn setup(names: &str) -> Setup {
         models: pairs.iter().map(|(model, provider)| Model::new(*model, *provider).breaker(never_trips())).collect(),
         providers: providers.iter().map(|name| Provider::new(*name).breaker(never_trips())).collect(),
         judge,
+        max_keys: MAX_KEYS,
         layer: Box::new(|builder| builder),
     }
 }
@@ -179,6 +182,11 @@ impl Setup {
         self.providers(|provider| provider.breaker(config.clone()))
     }
 
+    pub(crate) fn max_keys(mut self, keys: usize) -> Self {
+        self.max_keys = keys;
+        self
+    }
+
     pub(crate) fn judge(mut self, judge: Judge) -> Self {
         self.judge = judge;
         self
@@ -190,7 +198,11 @@ impl Setup {
     }
 
     pub(crate) fn registry(&self) -> Models {
-        let builder = self.providers.iter().cloned().fold(Models::builder().seed(1), |all, one| all.provider(one));
+        let builder = self
+            .providers
+            .iter()
+            .cloned()
+            .fold(Models::builder().seed(1).max_keys(self.max_keys), |all, one| all.provider(one));
         self.models.iter().cloned().fold(builder, |all, one| all.model(one)).build().expect("a good configuration")
     }
 
