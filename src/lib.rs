@@ -15,12 +15,12 @@
 //!
 //! - [`FailoverLayer`] is the engine, and what most people want: [`FailoverLayer::json`] and [`FailoverLayer::http`] for
 //!   HTTP clients, [`FailoverLayer::builder`] for any other service.
-//! - [`CircuitBreakerLayer`] is the same breaker standing alone around any service.
+//! - [`CircuitBreakerLayer`] is the same breaker standing alone around any service, or one for each key of the requests.
 //! - [`HealthLayer`] is the same health score standing alone, around the endpoints of a balancer.
 //! - `ReadAheadLayer`, directly below the engine, makes an attempt last until its response has begun, for answers that
 //!   stream.
 //! - [`Models`] is the registry that engine and breaker share: the ordered models with all their live state, and the handle
-//!   that an operator reads and commands.
+//!   that an operator reads and commands. With a key, such as a tenant, there is one for each ([`Models::for_key`]).
 //! - A [`Verdict`] is what one result means, on three separate axes: what to do next, whom it credits or blames, and
 //!   whether the upstream may have executed the request. [`HttpClassify`] gives it by the table of statuses.
 //! - [`Served`] says who answered, and what became of every candidate before.
