@@ -142,6 +142,16 @@ async fn law_23_below_the_bound_a_key_is_forgotten_after_ten_minutes() {
     advance(Duration::from_nanos(1)).await;
     ask_for(&world, "three").await.expect("an answer");
     assert_eq!(sorted(&world.models), ["three", "two"]);
+    // One that stays does not keep those behind it.
+    let _held = [world.models.for_key("two"), world.models.for_key("three")];
+    for key in ["four", "five"] {
+        ask_for(&world, key).await.expect("an answer");
+    }
+    advance(KEY_FORGOTTEN).await;
+    for key in ["six", "seven", "eight"] {
+        ask_for(&world, key).await.expect("an answer");
+    }
+    assert_eq!(sorted(&world.models), ["eight", "seven", "six", "three", "two"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -353,10 +363,10 @@ fn law_23_threads_that_bring_the_same_keys_share_their_state_and_the_bound() {
         for thread in 0..8 {
             let (models, barrier, own) = (models.clone(), Arc::clone(&barrier), Arc::clone(&own));
             scope.spawn(move || {
-                barrier.wait();
                 for round in 0..300 {
-                    // Half the keys are everybody's, half this thread's own.
+                    // Half the keys are everybody's at once, half this thread's own.
                     let key = if round % 2 == 0 { format!("{round}") } else { format!("{thread}/{round}") };
+                    barrier.wait();
                     let handle = models.for_key(&key);
                     if handle.key() == Some(&key) {
                         own.fetch_add(1, Ordering::Relaxed);
