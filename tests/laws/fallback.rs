@@ -2,11 +2,14 @@
 
 use crate::{
     script::{Act, Fault},
-    world::{Req, World, answer, attempts, fates, secs, served, setup, skip, tried, trips_after, world},
+    world::{Req, World, answer, attempts, fates, ms, secs, served, setup, skip, tried, trips_after, world},
 };
+use proptest::prelude::*;
+use std::collections::{HashMap, HashSet};
+use tokio::time::{Instant, advance};
 use tower::ServiceExt;
 use tower_failover::{
-    AimError, AllFailed, Attempt, Budget, Charge, Error, Executed, Fate, Model, Plan, Replay, Skip, aim,
+    AimError, AllFailed, Attempt, Budget, Charge, Error, Executed, Fate, Hedge, Model, Plan, Replay, Skip, aim,
 };
 
 #[tokio::test(start_paused = true)]
@@ -325,7 +328,7 @@ async fn calls_and_time_fill_the_budget() {
     assert!((world.provider("a").budget_left - 0.25).abs() < 1e-9, "of the third call, sent after the withdrawal");
     answer(world.ask_of("a1").await);
     assert!((world.provider("a").budget_left - 0.5).abs() < 1e-9);
-    tokio::time::advance(secs(4)).await;
+    advance(secs(4)).await;
     assert!((world.provider("a").budget_left - 0.9).abs() < 1e-9);
 }
 
@@ -396,4 +399,45 @@ async fn the_one_that_answered_is_the_last_candidate() {
     let last = served.candidates().last().unwrap();
     assert_eq!(last.model.name(), "b1");
     assert!(matches!(last.fate, Fate::Tried(tried) if tried.charge == Charge::Success));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn paid_failovers_and_hedges_are_never_above_the_budget(
+        (burst, share, per_second) in (0.0..4.0_f64, 0.0..0.5_f64, 0.0..0.5_f64),
+        requests in prop::collection::vec((prop::collection::vec((any::<bool>(), 0..300_u64), 5), 0..2_000_u64), 1..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async {
+            let budget = Budget::default().burst(burst).share_of_calls(share).per_second(per_second);
+            let setup = setup("a1@a a2@a b1@b a3@a b2@b").providers(|provider| provider.budget(budget.clone()));
+            let hedged = setup.layer(|layer| layer.max_attempts(9).in_listed_order().hedge(Hedge::after(ms(100))));
+            let world = hedged.build();
+            let (began, mut paid_by) = (Instant::now(), HashMap::<String, u32>::new());
+            for (acts, pause) in requests {
+                for (model, (fails, takes)) in world.models.iter().zip(acts) {
+                    world.script.play(model.name(), [Act::Answer(if fails { 503 } else { 200 }, ms(takes))]);
+                }
+                world.script.forget();
+                answer(world.ask().await);
+                advance(ms(pause)).await;
+
+                let mut asked = HashSet::new();
+                for (number, call) in world.script.calls().iter().enumerate() {
+                    let provider = call.model[..1].to_owned();
+                    let again = !asked.insert(provider.clone());
+                    let paid = call.beside > 0 || (number >= 2 && again);
+                    *paid_by.entry(provider).or_insert(0) += u32::from(paid);
+                }
+                for (provider, paid) in &paid_by {
+                    let calls = world.provider(provider).calls as f64;
+                    let most = burst + calls * share + began.elapsed().as_secs_f64() * per_second;
+                    prop_assert!(f64::from(*paid) <= most + 1e-6, "{provider}: {paid} of {most}");
+                }
+            }
+            Ok(())
+        })?;
+    }
 }
