@@ -154,6 +154,10 @@ pub mod defaults {
             },
             ewma::{HANG_FLOOR, HANG_MULTIPLE},
             explore::{EXPLORE_AT_MOST, EXPLORE_EVERY, EXPLORE_WITHIN},
+            latency::{
+                LATENCY_FLOOR, LATENCY_KNOWN_AFTER, LATENCY_LAST, LATENCY_LAST_LONG, LATENCY_LONG,
+                LATENCY_MOST_MULTIPLE, LATENCY_MULTIPLE, LATENCY_SHORT, LEAST_LATENCY_FACTOR,
+            },
             plan::{LONGEST_RESERVE, RESERVE_SHARE},
             ramp::{RAMP, RAMP_FROM},
             score::{

@@ -33,6 +33,8 @@
 //!   minute, and of a busy model the last hundred. Below [0.70](crate::defaults::DEGRADED_BELOW) it becomes degraded, and
 //!   healthy again once it has held [0.85](crate::defaults::HEALTHY_FROM) for 10 s. A degraded one still sees every
 //!   fiftieth request, and one in 30 s, so that its recovery is noticed.
+//! - Latency counts in the score of a model that is [told so](crate::Model::latency_counts): one that has become
+//!   more than three times slower than usual is degraded, although it never fails. Less than that changes no place.
 //! - A model is **suspect** when at least [five](crate::defaults::SUSPECT_CALLS) calls to it should have been answered
 //!   long ago, and none begun later has been: it hangs, and that is known before any of them has run out of time. Any such
 //!   answer clears it.

@@ -32,7 +32,8 @@ pub struct Contender<'a> {
     /// Its tier, as far as this request is concerned: a degraded model whose turn it is to see one is healthy, and so is
     /// one whose breaker is not closed, so that its probe goes where it would.
     pub tier: Tier,
-    /// How likely its next call is to succeed, in [0, 1].
+    /// Its health score, in [0, 1]: how likely its next call is to succeed, and less if it is slow and [latency
+    /// counts](Model::latency_counts).
     pub score: f64,
     /// On how many outcomes that rests, at most 100.
     pub outcomes: f64,
@@ -42,17 +43,19 @@ pub struct Contender<'a> {
     pub usual_first_byte: Option<Duration>,
     /// Calls under way.
     pub in_flight: u64,
+    /// How likely its next call is to succeed, however slow it is.
+    success: f64,
     index: usize,
 }
 
 impl Contender<'_> {
     /// A cautious guess at the share of its calls that succeed: the lower end of what nine in ten such records come from,
-    /// never below 0.01.
+    /// never below 0.01. Latency does not count in it.
     ///
     /// The normal approximation to the Beta distribution of the score.
     pub fn success_at_least(&self) -> f64 {
-        let spread = (self.score * (1.0 - self.score) / (self.outcomes + PRIOR_WEIGHT + 1.0)).sqrt();
-        (self.score - 1.28 * spread).clamp(0.01, 1.0)
+        let spread = (self.success * (1.0 - self.success) / (self.outcomes + PRIOR_WEIGHT + 1.0)).sqrt();
+        (self.success - 1.28 * spread).clamp(0.01, 1.0)
     }
 }
 
@@ -200,6 +203,7 @@ pub(super) fn ordered(order: &dyn Order, candidates: &Candidates, registry: &Reg
             position,
             tier: registry.tier_for_one(index, now),
             score: live.score.score(now),
+            success: live.score.success(now),
             outcomes: live.score.outcomes(now),
             usual_latency: live.pace.usual_head().map(Duration::from_nanos),
             usual_first_byte: live.pace.usual_first_byte().map(Duration::from_nanos),

@@ -3,6 +3,7 @@
 //! A balancer that goes by latency or by calls under way alone sends most to an endpoint that fails quickly: it answers
 //! at once, and is never busy ([linkerd2-proxy met it][biaser]). [`HealthLayer`] counts what comes of the calls to one
 //! endpoint into the same score as the [failover](crate::failover) engine has for a model, and [`Cost`] divides by it.
+//! (Latency never counts in this score, as it does in the cost.)
 //! With the feature `load`, [`Health`] is a tower `load::Load` by that cost, for `tower::balance::p2c`.
 //!
 //! Each endpoint has a layer of its own, which needs no [`Models`](crate::Models): endpoints of a balancer come and go.

@@ -1,13 +1,14 @@
-//! The health score of one model: how likely its next call is to succeed, by what came of the last ones.
+//! The health score of one model: how likely its next call is to succeed, by what came of the last ones; and less, if
+//! latency counts and it has become [slow](super::latency): `H = q · λ`.
 //!
 //! `q = (S + m·p₀) / (N + m)`, the mean of a Beta distribution whose prior is worth [`PRIOR_WEIGHT`] calls of which
 //! [`PRIOR_SUCCESS`] succeed. Successes `S` and outcomes `N` fade with time, and `N` is held down, so that the last
 //! hundred calls of a busy model count as much as the last minute of a quiet one.
 //!
-//! All of it is one word, so that a read is one load and cannot see half of a change. A success of a model that has
+//! All of `q` is one word, so that a read is one load and cannot see half of a change. A success of a model that has
 //! nothing but successes changes nothing, and writes nothing: threads that call a healthy model do not fight over it.
 
-use super::{Nanos, nanos};
+use super::{Nanos, latency::Latency, nanos};
 use crate::sync::{AtomicU64, Ordering};
 use std::{fmt, time::Duration};
 
@@ -49,7 +50,8 @@ const LATE: u64 = 1 << 10;
 pub enum Tier {
     /// It answers.
     Healthy,
-    /// Too many of its calls fail: asked after the healthy ones.
+    /// Too many of its calls fail, or they are slow where [that counts](crate::Model::latency_counts): asked after the
+    /// healthy ones.
     Degraded,
     /// Calls hang that should have been answered long ago: asked last.
     Suspect,
@@ -71,6 +73,8 @@ pub(crate) struct Score {
     counts: AtomicU64,
     /// 0 while healthy; else degraded: 1, or since when the score has been good again, plus 2.
     degraded: AtomicU64,
+    /// Where latency counts.
+    latency: Option<Box<Latency>>,
 }
 
 /// Successes and outcomes as of a tick, in fixed point.
@@ -138,7 +142,13 @@ fn tick(now: Nanos) -> u64 {
 
 impl Score {
     pub(crate) fn new() -> Self {
-        Self { counts: AtomicU64::new(0), degraded: AtomicU64::new(0) }
+        Self { counts: AtomicU64::new(0), degraded: AtomicU64::new(0), latency: None }
+    }
+
+    /// Whether latency counts.
+    pub(crate) fn latency_counts(mut self, counts: bool) -> Self {
+        self.latency = counts.then(|| Box::new(Latency::new()));
+        self
     }
 
     /// Counts an outcome. Says the tier if that has changed by it.
@@ -149,12 +159,29 @@ impl Score {
         if !nothing_new {
             self.change(|counts| counts.faded(tick(now)).with(success));
         }
-        if !success && self.degraded.load(Ordering::Relaxed) == 0 {
-            let counts = self.counts(now);
-            let degrades = counts.are_enough() && counts.score() < DEGRADED_BELOW;
-            return (degrades && self.turn(0, 1)).then_some(Tier::Degraded);
+        self.judge(success, now)
+    }
+
+    /// Whether it is to be told what successes take.
+    pub(crate) fn counts_latency(&self) -> bool {
+        self.latency.is_some()
+    }
+
+    /// A success took so long to its first byte, which came just now. Says the tier if that has changed by it. Nothing
+    /// where latency does not count.
+    pub(crate) fn began(&self, took: Nanos, now: Nanos) -> Option<Tier> {
+        self.latency.as_ref()?.record(took, now);
+        self.judge(true, now)
+    }
+
+    /// Says the tier if it has changed. A success alone makes nobody degraded who is not slow.
+    fn judge(&self, success: bool, now: Nanos) -> Option<Tier> {
+        if (success && self.latency_factor(now) >= 1.0) || self.degraded.load(Ordering::Relaxed) != 0 {
+            return self.tier(now).1;
         }
-        self.tier(now).1
+        let counts = self.counts(now);
+        let degrades = counts.are_enough() && counts.score() * self.latency_factor(now) < DEGRADED_BELOW;
+        (degrades && self.turn(0, 1)).then_some(Tier::Degraded)
     }
 
     /// A breaker has closed: what was before counts for little.
@@ -166,11 +193,24 @@ impl Score {
     pub(crate) fn reset(&self) {
         self.counts.store(0, Ordering::Relaxed);
         self.degraded.store(0, Ordering::Relaxed);
+        if let Some(latency) = &self.latency {
+            latency.reset();
+        }
     }
 
-    /// In [0, 1].
+    /// `H`, in [0, 1].
     pub(crate) fn score(&self, now: Nanos) -> f64 {
+        self.success(now) * self.latency_factor(now)
+    }
+
+    /// `q`, in [0, 1].
+    pub(crate) fn success(&self, now: Nanos) -> f64 {
         self.counts(now).score()
+    }
+
+    /// `λ`, in [0.5, 1]: 1 where latency does not count.
+    pub(crate) fn latency_factor(&self, now: Nanos) -> f64 {
+        self.latency.as_ref().map_or(1.0, |latency| latency.factor(now))
     }
 
     /// Outcomes that count still.
@@ -359,6 +399,76 @@ mod tests {
         assert!((20..40).contains(&failures.count()));
     }
 
+    /// Well for ten minutes, a call in each second, each a tenth of a second long.
+    fn well(score: &Score) -> Nanos {
+        (0..600).for_each(|second| {
+            assert_eq!(score.began(SECOND / 10, second * SECOND), None);
+            assert_eq!(score.record(true, second * SECOND), None);
+        });
+        600 * SECOND
+    }
+
+    #[test]
+    fn where_latency_does_not_count_it_changes_nothing() {
+        let score = Score::new();
+        assert!(!score.counts_latency());
+        let now = well(&score);
+        (0..100).for_each(|_| assert_eq!(score.began(100 * SECOND, now), None));
+        assert_eq!((score.latency_factor(now), score.tier(now)), (1.0, (Tier::Healthy, None)));
+        assert_eq!(score.score(now), score.success(now));
+    }
+
+    #[test]
+    fn a_slow_success_makes_degraded_and_fast_ones_healthy() {
+        for by_outcome in [false, true] {
+            let score = Score::new().latency_counts(true);
+            let now = well(&score);
+            let mut tiers = Vec::new();
+            for second in 0..10 {
+                let now = now + second * SECOND;
+                let began = score.began(SECOND, now);
+                tiers.extend(if by_outcome { score.record(true, now) } else { None });
+                tiers.extend(began);
+            }
+            assert_eq!(tiers, [Tier::Degraded], "said once");
+            let now = now + 9 * SECOND;
+            let factor = score.latency_factor(now);
+            assert!(factor < 0.7 && (score.score(now) - score.success(now) * factor).abs() < 1e-12);
+            assert!(score.success(now) > 0.99);
+
+            let healthy = (1..).find(|second| {
+                let now = now + second * SECOND;
+                score.began(SECOND / 10, now) == Some(Tier::Healthy)
+            });
+            let good = healthy.expect("some time") - nanos(HEALTHY_FOR) / SECOND;
+            assert!(score.score(now + good * SECOND) >= HEALTHY_FROM && (8..25).contains(&good), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_slow_one_of_which_little_is_known_is_not_degraded() {
+        let score = Score::new().latency_counts(true);
+        (0..20).for_each(|second| assert_eq!(score.began(SECOND / 10, second * SECOND), None));
+        (0..100).for_each(|_| assert_eq!(score.began(SECOND, 60 * SECOND), None));
+        assert!(score.score(60 * SECOND) < DEGRADED_BELOW);
+        (0..4).for_each(|_| assert_eq!(score.record(true, 60 * SECOND), None));
+        assert_eq!(score.record(true, 60 * SECOND), Some(Tier::Degraded), "five outcomes");
+    }
+
+    #[test]
+    fn a_reset_makes_normal_what_is_so_now() {
+        let score = Score::new().latency_counts(true);
+        let now = well(&score);
+        (0..100).for_each(|_| {
+            score.began(SECOND, now + SECOND);
+        });
+        assert_eq!(score.tier(now + SECOND).0, Tier::Degraded);
+        score.reset();
+        assert_eq!((score.score(now + SECOND), score.tier(now + SECOND)), (0.95, (Tier::Healthy, None)));
+        (0..100).for_each(|_| assert_eq!(score.began(SECOND, now + SECOND), None));
+        assert_eq!(score.latency_factor(now + SECOND), 1.0);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -376,22 +486,26 @@ mod tests {
 
         #[test]
         fn it_is_finite_and_in_its_range_whatever_comes(
-            calls in prop::collection::vec((0..5_u8, any::<u64>()), 0..200),
+            calls in prop::collection::vec((0..9_u8, any::<u64>(), any::<u64>()), 0..200),
+            latency_counts in any::<bool>(),
         ) {
-            let score = Score::new();
-            for (what, now) in calls {
+            let score = Score::new().latency_counts(latency_counts);
+            for (what, took, now) in calls {
                 match what {
                     0 => score.closed(now),
                     1 => score.reset(),
                     2 => {
                         score.tier(now);
                     }
-                    success => {
-                        score.record(success == 3, now);
+                    3 | 4 => {
+                        score.record(what == 3, now);
+                    }
+                    _ => {
+                        score.began(took, now);
                     }
                 }
-                let q = score.score(now);
-                prop_assert!((0.0..=1.0).contains(&q), "{q}");
+                let (q, h) = (score.success(now), score.score(now));
+                prop_assert!((0.0..=1.0).contains(&q) && (0.5 * q..=q).contains(&h), "{q} and {h}");
                 let outcomes = score.outcomes(now);
                 prop_assert!((0.0..=100.01).contains(&outcomes), "{outcomes}");
             }

@@ -37,6 +37,7 @@ pub struct Model {
     cost: f64,
     attempt_timeout: Option<Duration>,
     max_in_flight: Option<u32>,
+    latency_counts: bool,
     breaker: BreakerConfig,
     #[cfg(feature = "http")]
     fields: Vec<(Box<str>, Box<str>)>,
@@ -52,6 +53,7 @@ impl Model {
             cost: 0.0,
             attempt_timeout: None,
             max_in_flight: None,
+            latency_counts: false,
             breaker: BreakerConfig::default(),
             #[cfg(feature = "http")]
             fields: Vec::new(),
@@ -80,6 +82,40 @@ impl Model {
     /// nobody's fault. Default: any number.
     pub fn max_in_flight(mut self, calls: u32) -> Self {
         self.max_in_flight = Some(calls);
+        self
+    }
+
+    /// Lets latency count in its health score, so that a model which becomes slow comes after the others, although it never
+    /// fails. Default: it does not count.
+    ///
+    /// The score, which is how likely its next call is to succeed, is then multiplied by
+    /// `clamp(2 · L_long / L_short, 0.5, 1)`. `L_long` and `L_short` are averages of what its successes take to their first
+    /// byte, over [300 s](crate::defaults::LATENCY_LONG) and over [10 s](crate::defaults::LATENCY_SHORT). Where the first
+    /// byte is not known, as the body is neither watched nor read ahead, it is the time to the head. Calls that fail, time
+    /// out, lose a hedge or are dropped say nothing here.
+    ///
+    /// - Up to twice as slow changes nothing. More than three times as slow makes it [degraded](crate::Tier::Degraded): ten
+    ///   times after 3 s of slow answers, four times after 11 s. (That is for answers which come as often as before. Of a few
+    ///   callers who wait for one before they ask again they do not, and ten times takes a quarter of a minute.)
+    /// - What is usual has to be known first: nothing counts before
+    ///   [20](crate::defaults::LATENCY_KNOWN_AFTER) successes, and in the first minute slow is easily taken for usual.
+    /// - One that is fast again is healthy within about a minute, by the few requests that a degraded model still sees.
+    /// - `L_long` stands still while the factor is below 1, so that slow does not become normal. One that stays slow stays
+    ///   degraded, until [`Command::Reset`](crate::Command::Reset) makes normal what is so now. But one that no request
+    ///   reaches any more is taken for healthy after a minute and a half, until its next slow answer.
+    ///
+    /// ```
+    /// use tower_failover::{Model, Models, Provider};
+    ///
+    /// let models = Models::builder()
+    ///     .provider(Provider::new("nexa"))
+    ///     .model(Model::new("flux-schnell", "nexa").latency_counts())
+    ///     .build()?;
+    /// assert_eq!(models.snapshot().model("flux-schnell").unwrap().latency_factor, 1.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn latency_counts(mut self) -> Self {
+        self.latency_counts = true;
         self
     }
 
@@ -137,6 +173,10 @@ impl Model {
 
     pub(crate) fn get_max_in_flight(&self) -> Option<u32> {
         self.max_in_flight
+    }
+
+    pub(crate) fn get_latency_counts(&self) -> bool {
+        self.latency_counts
     }
 
     /// Its fields, with their values as JSON text.

@@ -70,7 +70,7 @@ impl LiveModel {
             pace: Pace::new(stripes),
             flow: Flow::new(stripes),
             gate: Gate::new(model.get_max_in_flight()),
-            score: Score::new(),
+            score: Score::new().latency_counts(model.get_latency_counts()),
             pending: Pending::new(stripes),
             quantiles: Quantiles::new(stripes),
             long: AtomicU64::new(0),
@@ -94,6 +94,15 @@ impl LiveModel {
         if success {
             self.quantiles.record(took, now);
         }
+    }
+
+    /// Notes that a success took so long to its first byte, or as far as is known, which came just now. Says the tier if that
+    /// has changed by it.
+    pub(crate) fn began(&self, ticket: Ticket, took: Nanos, now: Nanos) -> Option<Tier> {
+        if !self.score.counts_latency() || !self.breaker.is_live(ticket) {
+            return None;
+        }
+        self.score.began(took, now)
     }
 
     /// Settles the model's own breaker, and counts the outcome in its score. A stream `took` no longer than to its head

@@ -30,8 +30,12 @@ pub struct ModelSnapshot {
     pub provider: String,
     /// Its breaker.
     pub breaker: BreakerSnapshot,
-    /// How likely its next call is to succeed, by what came of the last ones: in [0, 1].
+    /// Its health score, in [0, 1]: how likely its next call is to succeed, by what came of the last ones, times the
+    /// `latency_factor`.
     pub score: f64,
+    /// What latency makes of the score: 1 while it is not slow, and where [latency does not
+    /// count](crate::Model::latency_counts); 0.5 at the least.
+    pub latency_factor: f64,
     /// On how many outcomes that rests: they fade with time, and are 100 at the most.
     pub outcomes: f64,
     /// In which tier that puts it.
@@ -144,6 +148,7 @@ fn model(registry: &Registry, index: usize, now: Nanos) -> ModelSnapshot {
         provider: live.model.provider().to_owned(),
         breaker: breaker(&live.breaker, now),
         score: live.score.score(now),
+        latency_factor: live.score.latency_factor(now),
         outcomes: live.score.outcomes(now),
         tier: registry.tier(index, now),
         usual_latency: live.pace.usual_head().map(Duration::from_nanos),

@@ -7,6 +7,7 @@ use crate::{
     machine::{
         Nanos,
         breaker::{Evidence, Outcome, Ticket},
+        score::Tier,
     },
     models::Registry,
 };
@@ -47,27 +48,39 @@ impl Committed {
 
     /// A frame has come.
     pub(crate) fn arrived(&mut self) {
-        self.waiting_since = None;
+        let waited = self.waiting_since.take().is_some();
         if !self.arrived {
             self.arrived = true;
-            let took = self.registry.now().saturating_sub(self.started);
+            let now = self.registry.now();
+            let took = now.saturating_sub(self.started);
             self.registry.models[self.index].pace.first_byte(took);
+            // What nobody waited for was there before: a slow reader is not a slow model.
+            let tier = self.began(if waited { took } else { self.head_took }, now);
+            self.registry.tier_changed(self.index, tier);
         }
     }
 
     /// The body has come to its end.
     pub(crate) fn ended(mut self) {
-        self.close(Outcome::Success, Outcome::Neutral);
+        let now = self.registry.now();
+        let tier = if self.arrived { None } else { self.began(self.head_took, now) };
+        self.close(Outcome::Success, Outcome::Neutral, now);
+        self.registry.tier_changed(self.index, tier);
     }
 
     /// The body has failed, or stalled.
     pub(crate) fn failed(mut self) {
-        self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.index)));
+        let now = self.registry.now();
+        self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.index)), now);
     }
 
-    fn close(&mut self, model: Outcome, provider: Outcome) {
+    /// It took so long to its first frame, or to its head if it has none. Says the tier if that has changed by it.
+    fn began(&self, took: Nanos, now: Nanos) -> Option<Tier> {
+        self.registry.models[self.index].began(self.model, took, now)
+    }
+
+    fn close(&mut self, model: Outcome, provider: Outcome, now: Nanos) {
         self.settled = true;
-        let now = self.registry.now();
         let live = &self.registry.models[self.index];
         live.flow.end();
         let (of_model, tier) = live.settle(self.model, model, None, self.head_took, now);
@@ -82,14 +95,15 @@ impl Drop for Committed {
         if self.settled {
             return;
         }
+        let now = self.registry.now();
         let live = &self.registry.models[self.index];
-        let hung = self.waiting_since.is_some_and(|since| live.hung(self.started, since, self.registry.now()));
+        let hung = self.waiting_since.is_some_and(|since| live.hung(self.started, since, now));
         if self.entered {
-            self.close(Outcome::Failure(Evidence::Blame), Outcome::Neutral);
+            self.close(Outcome::Failure(Evidence::Blame), Outcome::Neutral, now);
         } else if hung {
-            self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.index)));
+            self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.index)), now);
         } else {
-            self.close(Outcome::Neutral, Outcome::Neutral);
+            self.close(Outcome::Neutral, Outcome::Neutral, now);
         }
     }
 }
@@ -105,6 +119,7 @@ impl Permit {
         if live.breaker.is_live(self.model) {
             live.answered(self.started, true, now);
         }
+        let began = self.first_byte.and_then(|took| live.began(self.model, took, now));
         let breaker = &self.live_provider().breaker;
         let of_provider = if breaker.is_live(self.provider) {
             breaker.settle(self.provider, self.provider_outcome(verdict, true), None, now)
@@ -119,7 +134,7 @@ impl Permit {
             }
         };
         self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
-        self.registry.tier_changed(self.index, tier);
+        self.registry.tier_changed(self.index, tier.or(began));
         Committed {
             registry: self.registry.clone(),
             index: self.index,
@@ -129,7 +144,7 @@ impl Permit {
             head_took: took,
             waiting_since: None,
             _gates: std::mem::take(&mut self.gates),
-            arrived: self.first_byte,
+            arrived: self.first_byte.is_some(),
             entered: false,
             settled: false,
         }

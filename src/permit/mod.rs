@@ -42,9 +42,8 @@ pub(crate) struct Permit {
     waiting: bool,
     /// Whether our own call or poll is on the stack: set when a panic unwinds through it.
     entered: bool,
-    /// Whether it is known how long the first byte of the body took.
-    #[cfg(feature = "http")]
-    first_byte: bool,
+    /// How long the first byte of the body took, where that is known.
+    first_byte: Option<Nanos>,
     settled: bool,
 }
 
@@ -169,8 +168,7 @@ impl Permit {
             begun: false,
             waiting: false,
             entered: false,
-            #[cfg(feature = "http")]
-            first_byte: false,
+            first_byte: None,
             settled: false,
         })
     }
@@ -210,7 +208,7 @@ impl Permit {
         self.live().pace.head(nanos(opening.head));
         if let Some(first_byte) = opening.first_byte {
             self.live().pace.first_byte(nanos(first_byte));
-            self.first_byte = true;
+            self.first_byte = Some(nanos(first_byte));
         }
     }
 
@@ -224,9 +222,14 @@ impl Permit {
         let (model_wait, provider_wait) = if blames_provider { (None, wait) } else { (wait, None) };
         let answered = answered && !verdict.broke_off();
         let counts = self.live().breaker.is_live(self.model);
+        let mut tier = None;
         if answered && counts {
             let success = verdict.charge == Charge::Success;
             self.live().answered(self.started, success, now);
+            if success {
+                let took = self.first_byte.unwrap_or(now.saturating_sub(self.started));
+                tier = self.live().began(self.model, took, now);
+            }
         }
         let provider_counts = self.live_provider().breaker.is_live(self.provider);
         let provider = if provider_counts { self.provider_outcome(verdict, answered) } else { Outcome::Neutral };
@@ -239,6 +242,7 @@ impl Permit {
         if let (Some(wait), true) = (model_wait, counts && provider_counts) {
             self.limited(wait, now);
         }
+        self.registry.tier_changed(self.index, tier);
     }
 
     /// Another attempt, made to protect the user of this one, was faster. A probe has failed by that; any other call is as
