@@ -21,7 +21,7 @@ use tokio::{
 use tower::{Layer, ServiceExt, service_fn};
 use tower_failover::{
     BodyError, BreakerConfig, BreakerSnapshot, Command, Error, FailoverLayer, HttpFinish, Model, ModelSnapshot, Models,
-    Provider, State, Trip, Watched, defaults::IDLE_GAP,
+    Provider, State, Tier, Trip, Watched, defaults::IDLE_GAP,
 };
 
 type Frames = mpsc::UnboundedSender<io::Result<Frame<Bytes>>>;
@@ -331,6 +331,115 @@ async fn latency_is_known_to_the_head_and_to_the_first_byte() {
     let first_byte = model(&models).usual_first_byte.expect("seen");
     assert!((3 * SECOND..3 * SECOND + SECOND / 100).contains(&first_byte), "{first_byte:?}");
     assert!(model(&models).usual_latency.expect("seen") < SECOND / 100);
+}
+
+/// A model whose latency counts, and that has taken 100 ms to the first frame of each body for five minutes.
+async fn latency_counts() -> Models {
+    let model = Model::new("sdxl", "nexa").latency_counts();
+    let models = Models::builder().provider(Provider::new("nexa")).model(model).seed(1).build().expect("valid");
+    for _ in 0..300 {
+        frame_after(&models, SECOND / 10).await;
+        advance(SECOND - SECOND / 10).await;
+    }
+    assert_eq!(model_factor(&models), 1.0);
+    models
+}
+
+fn model_factor(models: &Models) -> f64 {
+    model(models).latency_factor
+}
+
+/// Reads a body whose frame comes so long after its head, for which its reader waits.
+async fn frame_after(models: &Models, time: Duration) {
+    let (frames, mut body) = stream(models).await;
+    let sent = async {
+        sleep(time).await;
+        frames.unbounded_send(data("a picture")).expect("read");
+        drop(frames);
+    };
+    tokio::join!(sent, async { while body.frame().await.is_some() {} });
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latency_that_counts_is_that_to_the_first_frame() {
+    let models = latency_counts().await;
+    for _ in 0..10 {
+        frame_after(&models, SECOND).await;
+    }
+    assert_eq!((model_factor(&models), model(&models).tier), (0.5, Tier::Degraded));
+    assert!(model(&models).usual_latency.expect("known") < SECOND / 100, "the head came at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_is_degraded_by_a_first_frame_and_not_only_by_the_end() {
+    let models = latency_counts().await;
+    let mut bodies = Vec::new();
+    for _ in 0..10 {
+        let (frames, mut body) = stream(&models).await;
+        assert!(timeout(SECOND, body.frame()).await.is_err());
+        frames.unbounded_send(data("a pic")).expect("read");
+        assert!(body.frame().await.expect("a frame").is_ok());
+        bodies.push((frames, body));
+    }
+    assert_eq!((model_factor(&models), model(&models).tier, model(&models).in_flight), (0.5, Tier::Degraded, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_is_not_a_slow_model() {
+    let models = latency_counts().await;
+    for _ in 0..20 {
+        let (frames, mut body) = stream(&models).await;
+        frames.unbounded_send(data("a picture")).expect("read");
+        drop(frames);
+        advance(10 * SECOND).await;
+        while body.frame().await.is_some() {
+            advance(10 * SECOND).await;
+        }
+    }
+    assert_eq!(model_factor(&models), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_without_a_frame_has_the_latency_of_its_head() {
+    let models = latency_counts().await;
+    let client = service_fn(|_: Request<()>| async {
+        sleep(SECOND).await;
+        Ok::<_, io::Error>(Response::new(Empty::<Bytes>::new()))
+    });
+    let layer = FailoverLayer::http(models.clone()).finish(HttpFinish::new().watched()).build().expect("valid");
+    for _ in 0..10 {
+        layer.layer(client).oneshot(Request::new(())).await.expect("answered");
+    }
+    assert_eq!(model_factor(&models), 0.5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_or_breaks_before_its_first_frame_says_nothing_of_latency() {
+    let models = latency_counts().await;
+    for call in 0..20 {
+        let (frames, mut body) = stream(&models).await;
+        assert!(timeout(SECOND, body.frame()).await.is_err());
+        if call % 2 == 0 {
+            frames.unbounded_send(cut()).expect("read");
+            assert!(body.frame().await.expect("a frame").is_err());
+        }
+    }
+    assert_eq!(model_factor(&models), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_01_a_late_frame_does_not_touch_the_averages() {
+    let models = latency_counts().await;
+    let (frames, mut body) = stream(&models).await;
+    assert!(timeout(10 * SECOND, body.frame()).await.is_err());
+    models.command("sdxl", Command::Reset).expect("known");
+    for _ in 0..30 {
+        frame_after(&models, SECOND / 10).await;
+    }
+    frames.unbounded_send(data("a picture")).expect("read");
+    drop(frames);
+    while body.frame().await.is_some() {}
+    assert_eq!(model_factor(&models), 1.0);
 }
 
 /// Nobody is blamed twice, but nobody waits for ever either.

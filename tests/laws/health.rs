@@ -1,13 +1,13 @@
 //! Tiers within the caller's order: the health score, and law 26.
 
 use crate::{
-    script::Act,
-    world::{World, answer, ms, secs, setup, trips_after, world},
+    script::{Act, Fault},
+    world::{Setup, World, answer, ms, secs, setup, trips_after, world},
 };
 use std::time::Duration;
 use tokio::time::{advance, sleep, timeout};
 use tower_failover::{
-    Command, State, Tier,
+    BestScoreFirst, CheapestFirst, Command, State, Tier,
     defaults::{EXPLORE_EVERY, HEALTHY_FOR, SUSPECT_CALLS, SUSPECT_SUCCESSES},
 };
 
@@ -334,4 +334,196 @@ async fn law_26_a_suspect_on_a_ramp_is_ordered_last() {
     assert_eq!((world.model("a1").tier, world.model("b1").tier), (Tier::Suspect, Tier::Degraded));
     world.script.play("a1", [200]);
     assert_eq!(who(&world, 3, Duration::ZERO).await, ["b1"; 3]);
+}
+
+/// `a1`, whose latency counts, has taken 100 ms for five minutes, asked ten times a second; before `b1`.
+async fn fast(setup: Setup) -> World {
+    let world = setup.models(|model| if model.name() == "a1" { model.latency_counts() } else { model }).build();
+    takes(&world, ms(100));
+    assert_eq!(of(&stream(&world, 3_000, ms(100)).await, "a1"), 3_000);
+    let a1 = world.model("a1");
+    assert!(a1.latency_factor == 1.0 && a1.score > 0.99, "{a1:?}");
+    world
+}
+
+fn takes(world: &World, time: Duration) {
+    world.script.play("a1", [Act::Answer(200, time)]);
+}
+
+/// Who answers so many requests, which come this far apart whoever still waits, in the order in which they came.
+async fn stream(world: &World, requests: usize, apart: Duration) -> Vec<String> {
+    let mut calls = Vec::new();
+    for _ in 0..requests {
+        calls.push(tokio::spawn(world.begin()));
+        sleep(apart).await;
+    }
+    let mut who = Vec::new();
+    for call in calls {
+        who.push(answer(call.await.expect("no panic")).1.model().expect("somebody").name().to_owned());
+    }
+    who
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_ten_times_slower_is_degraded_within_five_seconds_and_its_fallback_serves() {
+    let world = fast(setup("a1@a b1@b")).await;
+    takes(&world, secs(1));
+    let who = stream(&world, 600, ms(100)).await;
+    let first = who.iter().position(|model| model == "b1").expect("the fallback");
+    // A second until the first slow answer, and then three.
+    assert!((35..45).contains(&first), "{first}");
+    assert!(of(&who[first..], "a1") <= 600 / EXPLORE_EVERY as usize, "but for the few that explore");
+    let a1 = world.model("a1");
+    assert_eq!((a1.tier, a1.breaker.state, a1.breaker.consecutive_failures), (Tier::Degraded, State::Closed, 0));
+    assert!(a1.latency_factor == 0.5 && (0.49..0.5).contains(&a1.score), "{a1:?}");
+    assert_eq!(world.model("b1").latency_factor, 1.0);
+    // Nobody is refused by its tier.
+    world.command("b1", Command::ForceOpen);
+    assert_eq!(of(&stream(&world, 3, ms(100)).await, "a1"), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_callers_who_wait_for_each_answer_see_it_in_a_quarter_of_a_minute() {
+    let world = fast(setup("a1@a b1@b")).await;
+    takes(&world, secs(1));
+    let since = tokio::time::Instant::now();
+    while of(&who(&world, 1, Duration::ZERO).await, "a1") == 1 {}
+    assert!((secs(13)..secs(18)).contains(&since.elapsed()), "{:?}", since.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_latency_does_not_count_a_slow_model_keeps_its_place() {
+    let world = world("a1@a b1@b");
+    takes(&world, ms(100));
+    stream(&world, 3_000, ms(100)).await;
+    takes(&world, secs(1));
+    assert_eq!(of(&stream(&world, 600, ms(100)).await, "a1"), 600);
+    let a1 = world.model("a1");
+    assert!(a1.tier == Tier::Healthy && a1.latency_factor == 1.0 && a1.score > 0.99, "{a1:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn twice_as_slow_changes_nothing() {
+    let world = fast(setup("a1@a b1@b")).await;
+    takes(&world, ms(200));
+    for _ in 0..60 {
+        assert_eq!(of(&stream(&world, 100, ms(100)).await, "a1"), 100);
+        assert_eq!((world.model("a1").tier, world.model("a1").latency_factor), (Tier::Healthy, 1.0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_model_that_has_recovered_is_first_again() {
+    // How far apart requests come, and how many seconds it takes: to be asked, to be seen to be fast, and that for 10 s.
+    for (apart, within) in [(ms(10), 12..20), (ms(100), 20..60), (secs(1), 70..130), (secs(30), 80..160)] {
+        let world = fast(setup("a1@a b1@b")).await;
+        takes(&world, secs(1));
+        stream(&world, 1_200, ms(100)).await;
+        assert_eq!(world.model("a1").tier, Tier::Degraded);
+        takes(&world, ms(100));
+        let since = tokio::time::Instant::now();
+        while world.model("a1").tier == Tier::Degraded {
+            stream(&world, 1, apart).await;
+        }
+        assert!(within.contains(&since.elapsed().as_secs()), "{apart:?}: {:?}", since.elapsed());
+        assert_eq!(of(&stream(&world, 100, apart).await, "a1"), 100, "{apart:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_stays_slow_stays_degraded_until_a_reset_makes_that_normal() {
+    let world = fast(setup("a1@a b1@b")).await;
+    takes(&world, secs(1));
+    stream(&world, 100, ms(100)).await;
+    for minute in 0..180 {
+        // Not more often than one in 30 s sees it.
+        assert!(of(&stream(&world, 60, secs(1)).await, "a1") <= 3, "minute {minute}");
+        let a1 = world.model("a1");
+        assert!(a1.tier == Tier::Degraded && a1.latency_factor < 0.75, "minute {minute}: {a1:?}");
+    }
+    world.command("a1", Command::Reset);
+    assert_eq!((world.model("a1").tier, world.model("a1").latency_factor), (Tier::Healthy, 1.0));
+    assert_eq!(of(&stream(&world, 3_000, ms(100)).await, "a1"), 3_000);
+    assert_eq!((world.model("a1").tier, world.model("a1").latency_factor), (Tier::Healthy, 1.0));
+    // Slow begins where twice of that ends.
+    takes(&world, secs(10));
+    for _ in 0..5 {
+        answer(world.ask_of("a1").await);
+    }
+    assert!(world.model("a1").latency_factor < 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_no_request_reaches_is_slow_no_longer() {
+    let world = fast(setup("a1@a b1@b")).await;
+    takes(&world, secs(1));
+    stream(&world, 100, ms(100)).await;
+    assert_eq!(world.model("a1").tier, Tier::Degraded);
+    for _ in 0..100 {
+        advance(secs(1)).await;
+        world.models.snapshot();
+    }
+    assert_eq!(world.model("a1").tier, Tier::Healthy);
+    // But the first slow answer tells.
+    assert_eq!(of(&who(&world, 2, Duration::ZERO).await, "b1"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn latency_alone_never_reorders_inside_a_tier() {
+    let world = fast(setup("a1@a b1@b")).await;
+    takes(&world, ms(260));
+    for _ in 0..10 {
+        assert_eq!(of(&stream(&world, 100, ms(100)).await, "a1"), 100);
+    }
+    let (a1, b1) = (world.model("a1"), world.model("b1"));
+    assert!(a1.tier == Tier::Healthy && (0.7..0.9).contains(&a1.score) && a1.score < b1.score, "{a1:?}");
+    assert!((a1.score - a1.latency_factor * (100.0 + 4.75) / 105.0).abs() < 0.01, "{a1:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_best_score_counts_latency_and_what_a_success_costs_does_not() {
+    let best = fast(setup("a1@a b1@b").layer(|layer| layer.order(BestScoreFirst::new()))).await;
+    let priced = setup("a1@a b1@b").models(|model| {
+        let cost = if model.name() == "a1" { 1.0 } else { 1.2 };
+        model.cost(cost)
+    });
+    let cheapest = fast(priced.layer(|layer| layer.order(CheapestFirst::new()))).await;
+    for (world, expected) in [(best, "b1"), (cheapest, "a1")] {
+        takes(&world, ms(260));
+        stream(&world, 600, ms(100)).await;
+        let a1 = world.model("a1");
+        // It is never degraded. Once nobody asks it any more it gets better, by and by.
+        assert!(a1.tier == Tier::Healthy && (0.7..0.95).contains(&a1.score), "{a1:?}");
+        assert_eq!(of(&stream(&world, 10, ms(100)).await, expected), 10);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_successes_say_what_a_model_takes() {
+    let world = fast(setup("a1@a b1@b").layer(|layer| layer.attempt_timeout(secs(5)))).await;
+    for act in [Act::Answer(503, secs(4)), Act::Answer(400, secs(4)), Act::Fail(Fault::Reset, secs(4)), Act::Hang] {
+        world.script.play("a1", [act]);
+        for _ in 0..10 {
+            let _ = world.ask_of("a1").await;
+        }
+        assert_eq!(world.model("a1").latency_factor, 1.0, "{act:?}");
+    }
+    takes(&world, secs(4));
+    let _ = world.ask_of("a1").await;
+    assert!(world.model("a1").latency_factor < 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_01_a_late_success_does_not_touch_the_averages() {
+    let world = fast(setup("a1@a b1@b")).await;
+    takes(&world, secs(60));
+    let late: Vec<_> = (0..50).map(|_| tokio::spawn(world.begin())).collect();
+    sleep(ms(1)).await;
+    world.command("a1", Command::Reset);
+    takes(&world, ms(100));
+    assert_eq!(of(&stream(&world, 500, ms(100)).await, "a1"), 500);
+    for call in late {
+        assert_eq!(answer(call.await.expect("no panic")).0, 200);
+    }
+    assert_eq!(world.model("a1").latency_factor, 1.0);
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     script::{Act, Fault, Readiness, scripted_panic},
-    world::{Req, World, answer, judge, secs, setup, trips_after, world},
+    world::{Req, World, answer, judge, ms, secs, setup, trips_after, world},
 };
 use futures::FutureExt;
 use std::{
@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, Once},
 };
 use tower::ServiceExt;
-use tower_failover::{Command, FailoverLayer, Hedge, Model, Models, State, WithServed, aim, classify};
+use tower_failover::{Command, FailoverLayer, Hedge, Model, Models, State, Tier, WithServed, aim, classify};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 const COMMANDS: [Command; 4] = [Command::ForceOpen, Command::Disable, Command::Shadow, Command::Reset];
@@ -185,6 +185,33 @@ async fn law_08_each_change_of_state_and_each_failed_attempt_is_told_once() {
     assert_eq!(lines.len(), expected.len(), "{lines:?}");
     for (line, parts) in lines.iter().zip(expected) {
         assert!(parts.iter().all(|part| line.contains(part)), "{line} lacks one of {parts:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_08_a_tier_that_latency_has_changed_is_told_once_and_outside_of_every_lock() {
+    for resets in [false, true] {
+        let world = setup("a1@a b1@b").models(Model::latency_counts).build();
+        let (lines, models) = (Arc::new(Mutex::new(Vec::new())), world.models.clone());
+        let heard = lines.clone();
+        let _guard = listen(move |line| {
+            let tier = models.snapshot().model("a1").unwrap().tier;
+            heard.lock().unwrap().push((line.contains("tier changed") && line.contains("model=\"a1\""), tier));
+            if resets {
+                models.command("a1", Command::Reset).unwrap();
+            }
+        });
+        for (calls, took) in [(300, ms(100)), (30, secs(1)), (100, ms(100))] {
+            world.script.play("a1", [Act::Answer(200, took)]);
+            for _ in 0..calls {
+                answer(world.ask_of("a1").await);
+                tokio::time::advance(secs(1) - took).await;
+            }
+        }
+        let expected =
+            if resets { &[(true, Tier::Degraded)][..] } else { &[(true, Tier::Degraded), (true, Tier::Healthy)] };
+        assert_eq!(*lines.lock().unwrap(), expected);
+        assert_eq!(world.model("a1").latency_factor, 1.0);
     }
 }
 

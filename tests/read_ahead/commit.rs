@@ -5,11 +5,13 @@ use crate::script::{
     Does::{self, Bytes, Cut, Data, Wait},
     EVENTS, Got, SECOND, World, read,
 };
-use http_body_util::BodyExt;
+use http::Request;
+use http_body_util::{BodyExt, Full};
 use std::time::Duration;
 use tokio::time::{advance, timeout};
+use tower::{Layer, ServiceExt};
 use tower_failover::{
-    BreakerConfig, Fate, Model, ReadAheadLayer, Replay, State, Trip, Why,
+    BreakerConfig, FailoverLayer, Fate, Model, ReadAheadLayer, Replay, State, Trip, Why,
     defaults::{IDLE_GAP, READ_AHEAD},
     read_ahead::Says,
 };
@@ -254,6 +256,32 @@ async fn latency_is_known_to_the_head_and_to_the_first_byte() {
     };
     about(model.usual_latency, Duration::ZERO);
     about(model.usual_first_byte, SECOND * 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latency_that_counts_is_that_to_the_first_byte() {
+    const FAST: Answers = Answers(200, EVENTS, &[Wait(1), Data(": alive\n\n"), Data("data: a\n\n")]);
+    // The commit comes late, but the first byte as usual.
+    const LATE: Answers = Answers(200, EVENTS, &[Wait(1), Data(": alive\n\n"), Wait(9), Data("data: a\n\n")]);
+    const SLOW: Answers = Answers(200, EVENTS, &[Wait(10), Data(": alive\n\n"), Data("data: a\n\n")]);
+    for watched in [false, true] {
+        let world = World::of(FAST, FINE, Model::latency_counts);
+        let factor = || world.models.snapshot().model("a").expect("known").latency_factor;
+        for (answers, slow) in [(FAST, false), (LATE, false), (SLOW, true)] {
+            world.set(answers);
+            for _ in 0..30 {
+                if watched {
+                    read(ask(&world, EVENT).await.body).await;
+                } else {
+                    let client = ReadAheadLayer::new().first_event().layer(world.client());
+                    let service = FailoverLayer::json(world.models.clone()).build().expect("valid").layer(client);
+                    let request = Request::post("/").body(Full::from(r#"{"model": ""}"#)).expect("a request");
+                    read(service.oneshot(request).await.expect("an answer").into_body()).await;
+                }
+            }
+            assert_eq!(factor() < 1.0, slow, "{answers:?}, watched: {watched}");
+        }
+    }
 }
 
 #[test]
