@@ -44,6 +44,10 @@ impl<'a> Target<'a> {
         &self.registry.providers[self.provider_index()].provider
     }
 
+    pub(crate) fn has_provider(&self, name: &str) -> bool {
+        self.registry.find_provider(name).is_ok()
+    }
+
     pub(crate) fn provider_index(&self) -> usize {
         self.registry.models[self.index].provider
     }

@@ -4,7 +4,7 @@ use super::service::{CircuitBreaker, Fixed, Guard, Keyed, Named};
 use crate::{
     classify::OkOrErr,
     lane::Striped,
-    models::{Models, UnknownName},
+    models::{self, Models, UnknownName},
 };
 use std::fmt;
 use tower::Layer;
@@ -23,8 +23,8 @@ impl CircuitBreakerLayer<Fixed> {
     ///
     /// When no model has this name.
     pub fn new(models: Models, model: &str) -> Result<Self, UnknownName> {
-        let index = models.registry().find(model).ok_or_else(|| UnknownName::model(model))?;
-        Ok(Self::of(models, Fixed(index), OkOrErr))
+        let model = models::Named::find(&models, model)?;
+        Ok(Self::of(models, Fixed(model), OkOrErr))
     }
 }
 
@@ -74,8 +74,8 @@ impl<F> CircuitBreakerLayer<Keyed<F>> {
     where
         F: Fn(&Req) -> &str,
     {
-        let index = models.registry().find(model).ok_or_else(|| UnknownName::model(model))?;
-        Ok(Self::of(models, Keyed(index, key), OkOrErr))
+        let model = models::Named::find(&models, model)?;
+        Ok(Self::of(models, Keyed(model, key), OkOrErr))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     failover::ATTEMPT_TIMEOUT,
     lane::{Lane, Striped},
     machine::Nanos,
-    models::{Models, Registry, UnknownName},
+    models::{self, Models, Registry, UnknownName},
     permit::{Permit, Refused},
 };
 use std::{
@@ -26,9 +26,9 @@ pub(crate) struct Guard<W, K> {
     pub(crate) classify: K,
 }
 
-/// One model, by number.
-#[derive(Debug, Clone, Copy)]
-pub struct Fixed(pub(super) usize);
+/// One model.
+#[derive(Debug, Clone)]
+pub struct Fixed(pub(super) models::Named);
 
 /// The model whose name a closure finds in the request.
 #[derive(Clone, Copy)]
@@ -40,9 +40,9 @@ impl<F> fmt::Debug for Named<F> {
     }
 }
 
-/// One model, by number, for the key that a closure finds in the request.
-#[derive(Clone, Copy)]
-pub struct Keyed<F>(pub(super) usize, pub(super) F);
+/// One model, for the key that a closure finds in the request.
+#[derive(Clone)]
+pub struct Keyed<F>(pub(super) models::Named, pub(super) F);
 
 impl<F> fmt::Debug for Keyed<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,13 +140,13 @@ where
     type Future = ResponseFuture<S, Req, Fixed, K>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        let registry = self.guard.models.registry();
-        let index = self.guard.which.0;
-        self.refused = None;
-        if !Permit::is_closed(registry, index) {
+        let which = &self.guard.which.0;
+        self.refused = self.guard.models.read(|registry| {
+            // One that is there no longer is told of by the call.
+            let index = which.index(registry).ok().filter(|index| !Permit::is_closed(registry, *index))?;
             let now = registry.now();
-            self.refused = Permit::peek(registry, index, now).err().map(|refused| (refused, now));
-        }
+            Permit::peek(registry, index, now).err().map(|refused| (refused, now))
+        });
         if self.refused.is_none() {
             ready!(self.inner.poll_ready(cx)).map_err(Error::Inner)?;
         }
@@ -156,7 +156,13 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let guard = self.guard.local();
         let registry = guard.models.local();
-        let index = guard.which.0;
+        let index = match guard.which.0.index(&registry) {
+            Ok(index) => index,
+            Err(unknown) => {
+                self.inner = self.inner.clone();
+                return ResponseFuture::refused(guard, Error::Unknown(unknown));
+            }
+        };
         if let Some((refused, now)) = self.refused.take() {
             return ResponseFuture::refused(guard, Error::Rejected(Rejected::new(registry, index, refused, now)));
         }
@@ -217,9 +223,12 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let guard = self.guard.local();
-        let Keyed(index, key) = &guard.which;
-        let now = guard.models.registry().now();
-        let (registry, index) = (guard.models.local_for(key(&request), now), *index);
-        self.oneshot(guard, registry, index, now, request)
+        let Keyed(model, key) = &guard.which;
+        let now = guard.models.read(Registry::now);
+        let registry = guard.models.local_for(key(&request), now);
+        match model.index(&registry) {
+            Ok(index) => self.oneshot(guard, registry, index, now, request),
+            Err(unknown) => ResponseFuture::refused(guard, Error::Unknown(unknown)),
+        }
     }
 }

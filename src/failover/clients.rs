@@ -1,7 +1,8 @@
 //! Which client an attempt goes through.
 
 use crate::{aim::Target, model::Provider};
-use std::sync::Arc;
+use arc_swap::ArcSwap;
+use std::{fmt, sync::Arc};
 use tower::Service;
 
 /// Gives each attempt a client of its own, picked before its readiness is asked for: otherwise one provider's full
@@ -41,15 +42,45 @@ impl<Req, S: Service<Req> + Clone> Clients<Req> for One<S> {
 }
 
 /// A client for each provider.
-#[derive(Debug)]
 pub struct ByProvider<S> {
-    /// By the provider's number; never empty, as every model has a provider.
-    clients: Arc<[S]>,
+    clients: Arc<Made<S>>,
+}
+
+struct Made<S> {
+    /// By the provider's number, as far as that has not changed.
+    known: ArcSwap<Vec<(Box<str>, S)>>,
+    make: Box<dyn Fn(&Provider) -> S + Send + Sync>,
 }
 
 impl<S> ByProvider<S> {
-    pub(crate) fn new<'a>(providers: impl Iterator<Item = &'a Provider>, client: impl FnMut(&Provider) -> S) -> Self {
-        Self { clients: providers.map(client).collect() }
+    pub(crate) fn new<'a>(
+        providers: impl Iterator<Item = &'a Provider>,
+        make: impl Fn(&Provider) -> S + Send + Sync + 'static,
+    ) -> Self {
+        let known = providers.map(|provider| (provider.name().into(), make(provider))).collect();
+        Self { clients: Arc::new(Made { known: ArcSwap::from_pointee(known), make: Box::new(make) }) }
+    }
+}
+
+impl<S: Clone> Made<S> {
+    fn client(&self, target: Target<'_>) -> S {
+        let name = target.provider().name();
+        let find = |known: &[(Box<str>, S)]| {
+            let usual = known.get(target.provider_index()).filter(|(other, _)| **other == *name);
+            usual.or_else(|| known.iter().find(|(other, _)| **other == *name)).map(|(_, client)| client.clone())
+        };
+        find(&self.known.load()).unwrap_or_else(|| {
+            let made = (self.make)(target.provider());
+            self.known.rcu(|known| {
+                // Somebody else may have made one meanwhile: that stays.
+                let mut known: Vec<_> = known.iter().filter(|(name, _)| target.has_provider(name)).cloned().collect();
+                if find(&known).is_none() {
+                    known.push((name.into(), made.clone()));
+                }
+                known
+            });
+            find(&self.known.load()).unwrap_or(made)
+        })
     }
 }
 
@@ -59,10 +90,16 @@ impl<S> Clone for ByProvider<S> {
     }
 }
 
+impl<S: fmt::Debug> fmt::Debug for ByProvider<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.clients.known.load().iter().map(|(name, client)| (name, client))).finish()
+    }
+}
+
 impl<Req, S: Service<Req> + Clone> Clients<Req> for ByProvider<S> {
     type Service = S;
 
     fn client(&self, target: Target<'_>) -> S {
-        self.clients[target.provider_index()].clone()
+        self.clients.client(target)
     }
 }

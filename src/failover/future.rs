@@ -110,11 +110,12 @@ where
         let settings = &engine.settings;
         let mut clock = Clock::default();
         if this.journey.is_none() {
-            let now = clock.now(engine.models.registry());
+            let registry = engine.models.local();
+            let now = clock.now(&registry);
             let plan = this.request.as_ref().and_then(|request| engine.resend.plan(request));
             let plan = plan.or_else(|| this.plan.as_deref().cloned());
             let key = plan.as_ref().and_then(Plan::get_key);
-            let registry = key.map_or_else(|| engine.models.local(), |key| engine.models.local_for(key, now));
+            let registry = if let Some(key) = key { engine.models.local_for(key, now) } else { registry };
             match Journey::begin(registry, settings, plan, now) {
                 Ok(journey) => *this.journey = Some(journey),
                 Err(error) => return Poll::Ready(Err(Error::Plan(error))),

@@ -86,8 +86,14 @@ impl<A, K, R, F> FailoverLayer<A, K, R, F> {
     /// Wraps a client for each provider instead of one for all, so that one provider's full client makes nobody else
     /// wait. For futures that are `Send` the clients must be `Sync`: `tower::util::BoxCloneSyncService` is,
     /// `BoxCloneService` is not.
-    pub fn by_provider<S>(&self, client: impl FnMut(&Provider) -> S) -> Failover<ByProvider<S>, A, K, R, F> {
-        let registry = self.engine.models.registry();
+    ///
+    /// `client` makes one for each provider now, and one for each that [`Models::apply`](crate::Models::apply) brings when it is first needed. A
+    /// provider that stays keeps its client.
+    pub fn by_provider<S>(
+        &self,
+        client: impl Fn(&Provider) -> S + Send + Sync + 'static,
+    ) -> Failover<ByProvider<S>, A, K, R, F> {
+        let registry = self.engine.models.local();
         let clients = ByProvider::new(registry.providers.iter().map(|live| &*live.provider), client);
         Failover::new(self.engine.clone(), clients)
     }

@@ -46,6 +46,7 @@ pub struct Contender<'a> {
     /// How likely its next call is to succeed, however slow it is.
     success: f64,
     index: usize,
+    number: usize,
 }
 
 impl Contender<'_> {
@@ -179,7 +180,7 @@ impl Order for BestScoreFirst {
             tiers.then(other.score.total_cmp(&one.score)).then(one.position.cmp(&other.position))
         };
         contenders.sort_by(by_score);
-        let before = contenders.iter().position(|contender| Some(contender.index) == first);
+        let before = contenders.iter().position(|contender| Some(contender.number) == first);
         if let (Some(before), Some(best)) = (before, contenders.first()) {
             let held = &contenders[before];
             if held.tier.cmp(&best.tier) == Equal && best.score - held.score <= self.margin {
@@ -188,7 +189,7 @@ impl Order for BestScoreFirst {
         }
         // A request that does not name it says nothing of who is first.
         if let (Some(best), true) = (contenders.first(), first.is_none() || before.is_some()) {
-            self.first.store(best.index + 1, Relaxed);
+            self.first.store(best.number + 1, Relaxed);
         }
     }
 }
@@ -209,6 +210,7 @@ pub(super) fn ordered(order: &dyn Order, candidates: &Candidates, registry: &Reg
             usual_first_byte: live.pace.usual_first_byte().map(Duration::from_nanos),
             in_flight: live.flow.in_flight(),
             index,
+            number: live.number,
         }
     };
     let mut contenders: SmallVec<[Contender<'_>; 8]> = (0..candidates.len()).map(contender).collect();

@@ -75,6 +75,12 @@ impl Bucket {
         Self { tokens: budget.burst, budget, calls: 0, at: 0 }
     }
 
+    /// Another budget from now on. What was saved up stays, as far as it allows.
+    pub(crate) fn set(&mut self, budget: Budget) {
+        self.tokens = self.tokens.min(budget.burst);
+        self.budget = budget;
+    }
+
     /// Takes one token, `calls` being all calls so far. False when there is none.
     pub(crate) fn withdraw(&mut self, calls: u64, now: Nanos) -> bool {
         self.tokens = self.left(calls, now);

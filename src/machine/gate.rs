@@ -5,38 +5,49 @@ use crate::sync::{AtomicU64, Ordering};
 /// A bound on calls under way, or none, which costs nothing.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    most: Option<u64>,
+    /// The bound; [`UNBOUNDED`] for none.
+    most: AtomicU64,
     inside: AtomicU64,
 }
 
+const UNBOUNDED: u64 = u64::MAX;
+
 impl Gate {
     pub(crate) fn new(most: Option<u32>) -> Self {
-        Self { most: most.map(u64::from), inside: AtomicU64::new(0) }
+        Self { most: AtomicU64::new(bound(most)), inside: AtomicU64::new(0) }
+    }
+
+    /// Another bound from now on. Those inside stay; calls that began while there was none are not counted.
+    pub(crate) fn set(&self, most: Option<u32>) {
+        self.most.store(bound(most), Ordering::Relaxed);
     }
 
     /// Whether there is a bound at all.
     pub(crate) fn is_bounded(&self) -> bool {
-        self.most.is_some()
+        self.most.load(Ordering::Relaxed) != UNBOUNDED
     }
 
     /// Whether one more would be too many. Changes nothing.
     pub(crate) fn is_full(&self) -> bool {
-        self.most.is_some_and(|most| self.inside.load(Ordering::Relaxed) >= most)
+        let most = self.most.load(Ordering::Relaxed);
+        most != UNBOUNDED && self.inside.load(Ordering::Relaxed) >= most
     }
 
     /// Lets one more in, unless it would be too many.
     pub(crate) fn enter(&self) -> bool {
-        let Some(most) = self.most else { return true };
+        let most = self.most.load(Ordering::Relaxed);
         let enters = |inside| (inside < most).then_some(inside + 1);
         self.inside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, enters).is_ok()
     }
 
     /// One that was let in is out again.
     pub(crate) fn leave(&self) {
-        if self.most.is_some() {
-            self.inside.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.inside.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn bound(most: Option<u32>) -> u64 {
+    most.map_or(UNBOUNDED, u64::from)
 }
 
 #[cfg(test)]
@@ -51,6 +62,20 @@ mod tests {
         assert!(gate.is_full() && !gate.enter());
         gate.leave();
         assert!(!gate.is_full() && gate.enter() && !gate.enter());
+    }
+
+    #[test]
+    fn a_bound_that_changes_counts_those_inside() {
+        let gate = Gate::new(None);
+        assert!(gate.enter() && gate.enter());
+        gate.set(Some(2));
+        assert!(gate.is_full() && !gate.enter());
+        gate.set(Some(3));
+        assert!(gate.enter() && gate.is_full());
+        gate.set(None);
+        (0..3).for_each(|_| gate.leave());
+        gate.set(Some(1));
+        assert!(!gate.is_full() && gate.enter());
     }
 
     #[test]

@@ -14,7 +14,7 @@ const ONE: u64 = 1 << 32;
 
 #[derive(Debug)]
 pub(crate) struct Ramp {
-    length: Nanos,
+    length: AtomicU64,
     /// Whether there was a trip to come back from: 1, or 0 where there was a cooldown at most.
     tripped: AtomicU64,
     /// When it began, plus one; 0 when there is none.
@@ -26,7 +26,21 @@ pub(crate) struct Ramp {
 impl Ramp {
     /// A length of zero is no ramp.
     pub(crate) fn new(length: Duration) -> Self {
-        Self { length: nanos(length), tripped: AtomicU64::new(0), began: AtomicU64::new(0), rest: AtomicU64::new(0) }
+        Self {
+            length: AtomicU64::new(nanos(length)),
+            tripped: AtomicU64::new(0),
+            began: AtomicU64::new(0),
+            rest: AtomicU64::new(0),
+        }
+    }
+
+    /// Another length from now on, of one that is under way as well.
+    pub(crate) fn set(&self, length: Duration) {
+        self.length.store(nanos(length), Ordering::Relaxed);
+    }
+
+    fn length(&self) -> Nanos {
+        self.length.load(Ordering::Relaxed)
     }
 
     /// The breaker has opened for this cause.
@@ -38,7 +52,7 @@ impl Ramp {
 
     /// The breaker has closed.
     pub(crate) fn closed(&self, now: Nanos) {
-        if self.tripped.swap(0, Ordering::Relaxed) != 0 && self.length > 0 {
+        if self.tripped.swap(0, Ordering::Relaxed) != 0 && self.length() > 0 {
             self.rest.store(0, Ordering::Relaxed);
             self.began.store(now.saturating_add(1), Ordering::Relaxed);
         }
@@ -54,12 +68,13 @@ impl Ramp {
     pub(crate) fn share(&self, now: Nanos) -> Option<f64> {
         let word = self.began.load(Ordering::Relaxed);
         let passed = now.saturating_sub(word.checked_sub(1)?);
-        if passed >= self.length {
+        let length = self.length();
+        if passed >= length {
             // Unless another has begun meanwhile.
             let _ = self.began.compare_exchange(word, 0, Ordering::Relaxed, Ordering::Relaxed);
             return None;
         }
-        Some(RAMP_FROM + (1.0 - RAMP_FROM) * (passed as f64 / self.length as f64))
+        Some(RAMP_FROM + (1.0 - RAMP_FROM) * (passed as f64 / length as f64))
     }
 
     /// A request comes by. Whether it is within this share.

@@ -10,7 +10,7 @@
 
 use super::{Nanos, latency::Latency, nanos};
 use crate::sync::{AtomicU64, Ordering};
-use std::{fmt, time::Duration};
+use std::{fmt, sync::OnceLock, time::Duration};
 
 /// In this time an outcome fades to 1/e of its weight: 60 s.
 pub const SCORE_FADES: Duration = Duration::from_secs(60);
@@ -73,8 +73,10 @@ pub(crate) struct Score {
     counts: AtomicU64,
     /// 0 while healthy; else degraded: 1, or since when the score has been good again, plus 2.
     degraded: AtomicU64,
-    /// Where latency counts.
-    latency: Option<Box<Latency>>,
+    /// Whether latency counts: 0 or 1.
+    counts_latency: AtomicU64,
+    /// Where it does, or did once.
+    latency: OnceLock<Box<Latency>>,
 }
 
 /// Successes and outcomes as of a tick, in fixed point.
@@ -142,13 +144,20 @@ fn tick(now: Nanos) -> u64 {
 
 impl Score {
     pub(crate) fn new() -> Self {
-        Self { counts: AtomicU64::new(0), degraded: AtomicU64::new(0), latency: None }
+        Self {
+            counts: AtomicU64::new(0),
+            degraded: AtomicU64::new(0),
+            counts_latency: AtomicU64::new(0),
+            latency: OnceLock::new(),
+        }
     }
 
-    /// Whether latency counts.
-    pub(crate) fn latency_counts(mut self, counts: bool) -> Self {
-        self.latency = counts.then(|| Box::new(Latency::new()));
-        self
+    /// Whether latency counts from now on. It begins anew where it did not before.
+    pub(crate) fn set_latency_counts(&self, counts: bool) {
+        if counts && !self.counts_latency() {
+            self.latency.get_or_init(|| Box::new(Latency::new())).reset();
+        }
+        self.counts_latency.store(u64::from(counts), Ordering::Relaxed);
     }
 
     /// Counts an outcome. Says the tier if that has changed by it.
@@ -164,13 +173,17 @@ impl Score {
 
     /// Whether it is to be told what successes take.
     pub(crate) fn counts_latency(&self) -> bool {
-        self.latency.is_some()
+        self.counts_latency.load(Ordering::Relaxed) != 0
+    }
+
+    fn latency(&self) -> Option<&Latency> {
+        if self.counts_latency() { self.latency.get().map(|latency| &**latency) } else { None }
     }
 
     /// A success took so long to its first byte, which came just now. Says the tier if that has changed by it. Nothing
     /// where latency does not count.
     pub(crate) fn began(&self, took: Nanos, now: Nanos) -> Option<Tier> {
-        self.latency.as_ref()?.record(took, now);
+        self.latency()?.record(took, now);
         self.judge(true, now)
     }
 
@@ -193,7 +206,7 @@ impl Score {
     pub(crate) fn reset(&self) {
         self.counts.store(0, Ordering::Relaxed);
         self.degraded.store(0, Ordering::Relaxed);
-        if let Some(latency) = &self.latency {
+        if let Some(latency) = self.latency() {
             latency.reset();
         }
     }
@@ -210,7 +223,7 @@ impl Score {
 
     /// `λ`, in [0.5, 1]: 1 where latency does not count.
     pub(crate) fn latency_factor(&self, now: Nanos) -> f64 {
-        self.latency.as_ref().map_or(1.0, |latency| latency.factor(now))
+        self.latency().map_or(1.0, |latency| latency.factor(now))
     }
 
     /// Outcomes that count still.
@@ -408,6 +421,12 @@ mod tests {
         600 * SECOND
     }
 
+    fn with_latency(counts: bool) -> Score {
+        let score = Score::new();
+        score.set_latency_counts(counts);
+        score
+    }
+
     #[test]
     fn where_latency_does_not_count_it_changes_nothing() {
         let score = Score::new();
@@ -421,7 +440,7 @@ mod tests {
     #[test]
     fn a_slow_success_makes_degraded_and_fast_ones_healthy() {
         for by_outcome in [false, true] {
-            let score = Score::new().latency_counts(true);
+            let score = with_latency(true);
             let now = well(&score);
             let mut tiers = Vec::new();
             for second in 0..10 {
@@ -447,7 +466,7 @@ mod tests {
 
     #[test]
     fn a_slow_one_of_which_little_is_known_is_not_degraded() {
-        let score = Score::new().latency_counts(true);
+        let score = with_latency(true);
         (0..20).for_each(|second| assert_eq!(score.began(SECOND / 10, second * SECOND), None));
         (0..100).for_each(|_| assert_eq!(score.began(SECOND, 60 * SECOND), None));
         assert!(score.score(60 * SECOND) < DEGRADED_BELOW);
@@ -457,7 +476,7 @@ mod tests {
 
     #[test]
     fn a_reset_makes_normal_what_is_so_now() {
-        let score = Score::new().latency_counts(true);
+        let score = with_latency(true);
         let now = well(&score);
         (0..100).for_each(|_| {
             score.began(SECOND, now + SECOND);
@@ -489,7 +508,7 @@ mod tests {
             calls in prop::collection::vec((0..9_u8, any::<u64>(), any::<u64>()), 0..200),
             latency_counts in any::<bool>(),
         ) {
-            let score = Score::new().latency_counts(latency_counts);
+            let score = with_latency(latency_counts);
             for (what, took, now) in calls {
                 match what {
                     0 => score.closed(now),

@@ -1,13 +1,13 @@
 //! From a description to a registry that cannot be wrong.
 
 use super::{
-    Models,
-    catalogue::Catalogue,
+    Family, Models,
+    catalogue::{Catalogue, Seeds},
     keys::{Keys, MAX_KEYS},
 };
 use crate::{
-    lane::Striped,
-    machine::{config::ConfigError, rng::Rng, stripe},
+    lane::Swap,
+    machine::{config::ConfigError, stripe},
     model::{Model, Provider},
 };
 use std::{
@@ -62,14 +62,19 @@ impl ModelsBuilder {
     /// When there is no model; when a name is empty, is there twice, or is that of no provider; when a number is NaN,
     /// zero where it cannot be, or beyond its bounds. The error names the field and the value.
     pub fn build(self) -> Result<Models, ConfigError> {
+        let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(self.models.len()));
+        let (catalogue, max_keys) = self.check()?;
+        let (catalogue, seeds, epoch) = (Arc::new(catalogue), Arc::new(Seeds::new(seed)), Instant::now());
+        let registry = Swap::new(catalogue.begin(None, epoch, stripe::count(), &seeds));
+        let keys = Keys::new(catalogue, epoch, max_keys, Arc::clone(&seeds));
+        Ok(Models { registry: registry.clone(), key: None, family: Arc::new(Family::new(registry, keys, seeds)) })
+    }
+
+    /// Everything that can be wrong is wrong here.
+    pub(super) fn check(self) -> Result<(Catalogue, usize), ConfigError> {
         if self.max_keys == 0 {
             return Err(ConfigError::new("max_keys", "0", "must be at least 1"));
         }
-        let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(self.models.len()));
-        let catalogue = Arc::new(Catalogue::new(self.models, self.providers)?);
-        let epoch = Instant::now();
-        let registry = catalogue.begin(None, epoch, stripe::count(), seed);
-        let keys = Keys::new(catalogue, epoch, self.max_keys, Rng::new(seed).next_u64());
-        Ok(Models { registry: Striped::new(registry), keys: Arc::new(keys) })
+        Ok((Catalogue::new(self.models, self.providers)?, self.max_keys))
     }
 }

@@ -5,8 +5,10 @@ use super::{
     live::{LiveModel, LiveProvider},
 };
 use crate::{
+    lane::Swap,
     machine::{config::ConfigError, rng::Rng},
     model::{Model, Provider},
+    sync::{Mutex, lock},
 };
 use std::{collections::HashMap, sync::Arc};
 use tokio::time::Instant;
@@ -59,21 +61,67 @@ impl Catalogue {
     /// Brings it to life, every breaker closed. `stripes` is a power of two.
     pub(super) fn begin(
         self: &Arc<Self>,
-        key: Option<Box<str>>,
+        key: Option<Arc<str>>,
         epoch: Instant,
         stripes: usize,
-        seed: u64,
+        seeds: &Seeds,
     ) -> Registry {
-        let mut seeds = Rng::new(seed);
-        let live = |(model, provider): &(Arc<Model>, usize)| {
-            LiveModel::new(Arc::clone(model), *provider, stripes, seeds.next_u64())
-        };
-        let models = self.models.iter().map(live).collect();
-        let providers = self.providers.iter().map(|shared| {
-            let (provider, models) = (Arc::clone(&shared.provider), Arc::clone(&shared.models));
-            LiveProvider::new(provider, models, stripes, seeds.next_u64())
+        let models = self.models.iter();
+        let models =
+            models.map(|(model, provider)| LiveModel::new(Arc::clone(model), *provider, stripes, seeds.next()));
+        let models = models.collect();
+        let providers = self.providers.iter();
+        let providers = providers.map(|shared| shared.begin(stripes, seeds)).collect();
+        Registry { epoch, models, providers, catalogue: Arc::clone(self), key }
+    }
+
+    /// Puts a registry of this catalogue in the place of another. Models and providers that are in both keep their state.
+    pub(super) fn succeed(self: &Arc<Self>, place: &Swap<Registry>, seeds: &Seeds) {
+        let (before, stripes) = (place.local(), place.stripes());
+        let models = self.models.iter().map(|(model, provider)| match before.find(model.name()) {
+            Some(index) => before.models[index].succeeded_by(Arc::clone(model), *provider, stripes),
+            None => LiveModel::new(Arc::clone(model), *provider, stripes, seeds.next()),
         });
-        Registry { epoch, models, providers: providers.collect(), catalogue: Arc::clone(self), key }
+        let models = models.collect();
+        let providers = self.providers.iter().map(|shared| match before.find_provider(shared.provider.name()) {
+            Ok(index) => {
+                let (provider, models) = (Arc::clone(&shared.provider), Arc::clone(&shared.models));
+                before.providers[index].succeeded_by(provider, models, stripes)
+            }
+            Err(_) => shared.begin(stripes, seeds),
+        });
+        let providers = providers.collect();
+        let (epoch, key) = (before.epoch, before.key.clone());
+        place.set(Registry { epoch, models, providers, catalogue: Arc::clone(self), key });
+    }
+}
+
+impl Shared {
+    fn begin(&self, stripes: usize, seeds: &Seeds) -> LiveProvider {
+        LiveProvider::new(Arc::clone(&self.provider), Arc::clone(&self.models), stripes, seeds.next().seed)
+    }
+}
+
+/// Gives everything that comes to life its randomness and, within one family of registries, a number of its own.
+#[derive(Debug)]
+pub(super) struct Seeds(Mutex<(usize, Rng)>);
+
+/// What one model or provider has of [`Seeds`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seed {
+    pub(super) number: usize,
+    pub(super) seed: u64,
+}
+
+impl Seeds {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Mutex::new((0, Rng::new(seed))))
+    }
+
+    fn next(&self) -> Seed {
+        let mut next = lock(&self.0);
+        next.0 += 1;
+        Seed { number: next.0, seed: next.1.next_u64() }
     }
 }
 

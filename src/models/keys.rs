@@ -1,18 +1,22 @@
 //! A registry for each key, made when the key first comes, and gone when nobody needs it.
 
-use super::{Registry, catalogue::Catalogue};
+use super::{
+    Registry,
+    catalogue::{Catalogue, Seeds},
+};
 use crate::{
-    lane::{Lane, Striped},
-    machine::{Nanos, nanos, rng::Rng, stripe},
+    lane::{Lane, Swap},
+    machine::{Nanos, nanos, stripe},
     sync::{Mutex, lock},
 };
+use arc_swap::ArcSwap;
 use std::{
     collections::{HashMap, hash_map::RandomState},
     fmt,
     hash::BuildHasher,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc,
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -38,17 +42,18 @@ const STRIPES: usize = 1;
 const OVERFLOW: &str = "(overflow)";
 
 pub(super) struct Keys {
-    catalogue: Arc<Catalogue>,
+    /// What a new one is made from.
+    catalogue: ArcSwap<Catalogue>,
     epoch: Instant,
-    max: usize,
+    seeds: Arc<Seeds>,
+    max: AtomicUsize,
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
     /// How many keys there are, or are about to be.
     count: AtomicUsize,
     /// From which shard on room is looked for next.
     hand: AtomicUsize,
-    seed: AtomicU64,
-    overflow: OnceLock<Striped<Registry>>,
+    overflow: Mutex<Option<Swap<Registry>>>,
 }
 
 #[derive(Default)]
@@ -61,25 +66,25 @@ struct Shard {
 
 struct Entry {
     key: Arc<str>,
-    registry: Striped<Registry>,
+    registry: Swap<Registry>,
     used: Nanos,
 }
 
 impl Entry {
     /// Never while open or in use.
     fn may_go(&self) -> bool {
-        self.registry.is_alone() && self.registry.is_closed()
+        self.registry.is_alone() && self.registry.read(Registry::is_closed)
     }
 }
 
 impl Shard {
-    fn get(&mut self, key: &str, now: Nanos) -> Option<&Striped<Registry>> {
+    fn get(&mut self, key: &str, now: Nanos) -> Option<&Swap<Registry>> {
         let entry = &mut self.entries[*self.places.get(key)?];
         entry.used = entry.used.max(now);
         Some(&entry.registry)
     }
 
-    fn insert(&mut self, key: Arc<str>, registry: Striped<Registry>, now: Nanos) {
+    fn insert(&mut self, key: Arc<str>, registry: Swap<Registry>, now: Nanos) {
         self.places.insert(Arc::clone(&key), self.entries.len());
         self.entries.push(Entry { key, registry, used: now });
     }
@@ -103,41 +108,55 @@ impl Shard {
 }
 
 impl Keys {
-    pub(super) fn new(catalogue: Arc<Catalogue>, epoch: Instant, max: usize, seed: u64) -> Self {
+    pub(super) fn new(catalogue: Arc<Catalogue>, epoch: Instant, max: usize, seeds: Arc<Seeds>) -> Self {
         let shards = if max <= FEW { 1 } else { 4 * stripe::count() };
         Self {
-            catalogue,
+            catalogue: ArcSwap::new(catalogue),
             epoch,
-            max,
+            seeds,
+            max: AtomicUsize::new(max),
             hasher: RandomState::new(),
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             count: AtomicUsize::new(0),
             hand: AtomicUsize::new(0),
-            seed: AtomicU64::new(seed),
-            overflow: OnceLock::new(),
+            overflow: Mutex::new(None),
         }
     }
 
     /// The registry of a key, made if there is none: a handle for a call. At the bound, when no other key may go, it is
     /// the one that all further keys share.
     pub(super) fn local(&self, key: &str, now: Nanos) -> Lane<Registry> {
-        self.get_or_make(key, now, Striped::local)
+        self.get_or_make(key, now, Swap::local)
     }
 
     /// The same: a handle for an operator.
-    pub(super) fn shared(&self, key: &str, now: Nanos) -> Striped<Registry> {
-        self.get_or_make(key, now, Striped::clone)
+    pub(super) fn shared(&self, key: &str, now: Nanos) -> Swap<Registry> {
+        self.get_or_make(key, now, Swap::clone)
     }
 
     /// The registry of a key, if it has one of its own.
-    pub(super) fn find(&self, key: &str) -> Option<Striped<Registry>> {
+    pub(super) fn find(&self, key: &str) -> Option<Swap<Registry>> {
         // Looking is not using it.
         lock(self.shard(key)).get(key, 0).cloned()
     }
 
     /// The registry of all keys that have none of their own.
-    pub(super) fn overflow(&self) -> &Striped<Registry> {
-        self.overflow.get_or_init(|| self.make(OVERFLOW, stripe::count()))
+    pub(super) fn overflow(&self) -> Swap<Registry> {
+        lock(&self.overflow).get_or_insert_with(|| self.make(OVERFLOW, stripe::count()).1).clone()
+    }
+
+    /// Every key goes on with another catalogue, and new ones are made from it. One call at a time.
+    pub(super) fn apply(&self, catalogue: &Arc<Catalogue>, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+        self.catalogue.store(Arc::clone(catalogue));
+        for shard in &self.shards {
+            for entry in &lock(shard).entries {
+                catalogue.succeed(&entry.registry, &self.seeds);
+            }
+        }
+        if let Some(overflow) = &*lock(&self.overflow) {
+            catalogue.succeed(overflow, &self.seeds);
+        }
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -148,15 +167,15 @@ impl Keys {
     }
 
     /// `hold` runs under the lock, so that a registry that is found is in use before anybody can let it go.
-    fn get_or_make<T>(&self, key: &str, now: Nanos, hold: impl Fn(&Striped<Registry>) -> T) -> T {
+    fn get_or_make<T>(&self, key: &str, now: Nanos, hold: impl Fn(&Swap<Registry>) -> T) -> T {
         let shard = self.shard(key);
         if let Some(registry) = lock(shard).get(key, now) {
             return hold(registry);
         }
         if !self.make_room(now) {
-            return hold(self.overflow());
+            return hold(&self.overflow());
         }
-        let made = self.make(key, STRIPES);
+        let (catalogue, made) = self.make(key, STRIPES);
         let mut locked = lock(shard);
         if let Some(registry) = locked.get(key, now) {
             self.count.fetch_sub(1, Ordering::Relaxed);
@@ -164,6 +183,7 @@ impl Keys {
         }
         let gone: [Option<Entry>; SWEEP] = std::array::from_fn(|_| locked.evict(1, nanos(KEY_FORGOTTEN), now));
         self.count.fetch_sub(gone.iter().flatten().count(), Ordering::Relaxed);
+        self.catch_up(&catalogue, &made);
         let held = hold(&made);
         locked.insert(Arc::from(key), made, now);
         drop(locked);
@@ -172,28 +192,44 @@ impl Keys {
 
     /// Counts one key more; at the bound only if an idle one goes for it.
     fn make_room(&self, now: Nanos) -> bool {
-        let more = |count: usize| (count < self.max).then_some(count + 1);
+        let max = self.max.load(Ordering::Relaxed);
+        let more = |count: usize| (count < max).then_some(count + 1);
         if self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok() {
             return true;
         }
         let first = self.hand.fetch_add(1, Ordering::Relaxed);
         let mut looks = LOOKS;
         for step in 0..self.shards.len() {
-            let mut shard = lock(&self.shards[first.wrapping_add(step) % self.shards.len()]);
-            let seen = looks.min(shard.entries.len());
-            let gone = shard.evict(seen, nanos(KEY_IDLE), now);
-            drop(shard);
+            let shard = &self.shards[first.wrapping_add(step) % self.shards.len()];
+            let seen = looks.min(lock(shard).entries.len());
             looks -= seen;
-            if gone.is_some() || looks == 0 {
-                return gone.is_some();
+            let goes = || {
+                let gone = lock(shard).evict(seen, nanos(KEY_IDLE), now);
+                gone.is_some()
+            };
+            while goes() {
+                if self.count.load(Ordering::Relaxed) <= max {
+                    return true;
+                }
+                // The bound has come down: more have to go than come.
+                self.count.fetch_sub(1, Ordering::Relaxed);
             }
         }
         false
     }
 
-    fn make(&self, key: &str, stripes: usize) -> Striped<Registry> {
-        let seed = Rng::new(self.seed.fetch_add(1, Ordering::Relaxed)).next_u64();
-        Striped::with(stripes, self.catalogue.begin(Some(key.into()), self.epoch, stripes, seed))
+    fn make(&self, key: &str, stripes: usize) -> (Arc<Catalogue>, Swap<Registry>) {
+        let catalogue = self.catalogue.load_full();
+        let made = Swap::with(stripes, catalogue.begin(Some(key.into()), self.epoch, stripes, &self.seeds));
+        (catalogue, made)
+    }
+
+    /// Another catalogue may have come while it was made from this one.
+    fn catch_up(&self, catalogue: &Arc<Catalogue>, made: &Swap<Registry>) {
+        let latest = self.catalogue.load_full();
+        if !Arc::ptr_eq(catalogue, &latest) {
+            latest.succeed(made, &self.seeds);
+        }
     }
 
     fn shard(&self, key: &str) -> &Mutex<Shard> {
@@ -204,6 +240,9 @@ impl Keys {
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.count.load(Ordering::Relaxed);
-        f.debug_struct("Keys").field("count", &count).field("max", &self.max).finish_non_exhaustive()
+        f.debug_struct("Keys")
+            .field("count", &count)
+            .field("max", &self.max.load(Ordering::Relaxed))
+            .finish_non_exhaustive()
     }
 }

@@ -1,9 +1,10 @@
 //! The live state of one model and of one provider.
 
+use super::catalogue::Seed;
 use crate::{
     machine::{
         Nanos,
-        breaker::{Breaker, Outcome, State, Ticket, Transition, Wait},
+        breaker::{Breaker, BreakerConfig, Outcome, State, Ticket, Transition, Wait},
         budget::Bucket,
         cooldown::Limited,
         ewma::Pace,
@@ -19,7 +20,7 @@ use crate::{
     model::{Model, Provider},
     sync::{AtomicU64, Mutex, Ordering, lock},
 };
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 /// So many refusals of our credential in a row blame its provider: 2.
 pub const UNAUTHORIZED_IN_A_ROW: u32 = 2;
@@ -41,11 +42,19 @@ pub const SUSPECT_FLOOR: Duration = Duration::from_secs(1);
 /// After so many successes it is known how long they take: 20.
 pub const SUSPECT_SUCCESSES: u64 = 20;
 
+/// A model in one registry: its configuration there, and its state, which goes on in the registry that succeeds it.
 #[derive(Debug)]
 pub(crate) struct LiveModel {
     pub(crate) model: Arc<Model>,
     pub(crate) provider: usize,
-    pub(crate) breaker: Breaker,
+    pub(crate) breaker: Arc<Breaker>,
+    state: Arc<ModelState>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ModelState {
+    /// Its own among all that a family of registries has had.
+    pub(crate) number: usize,
     pub(crate) pace: Pace,
     pub(crate) flow: Flow,
     pub(crate) gate: Gate,
@@ -62,15 +71,23 @@ pub(crate) struct LiveModel {
     pub(crate) last_resort: AtomicU64,
 }
 
+impl Deref for LiveModel {
+    type Target = ModelState;
+
+    fn deref(&self) -> &ModelState {
+        &self.state
+    }
+}
+
 impl LiveModel {
-    pub(super) fn new(model: Arc<Model>, provider: usize, stripes: usize, seed: u64) -> Self {
-        Self {
-            breaker: Breaker::new(model.get_breaker().clone(), 0, stripes, seed),
-            provider,
+    pub(super) fn new(model: Arc<Model>, provider: usize, stripes: usize, seed: Seed) -> Self {
+        let breaker = Arc::new(Breaker::new(model.get_breaker().clone(), 0, stripes, seed.seed));
+        let state = Arc::new(ModelState {
+            number: seed.number,
             pace: Pace::new(stripes),
             flow: Flow::new(stripes),
             gate: Gate::new(model.get_max_in_flight()),
-            score: Score::new().latency_counts(model.get_latency_counts()),
+            score: Score::new(),
             pending: Pending::new(stripes),
             quantiles: Quantiles::new(stripes),
             long: AtomicU64::new(0),
@@ -78,8 +95,18 @@ impl LiveModel {
             turns: Turns::new(),
             ramp: Ramp::new(model.get_breaker().ramp),
             last_resort: AtomicU64::new(0),
-            model,
-        }
+        });
+        state.score.set_latency_counts(model.get_latency_counts());
+        Self { model, provider, breaker, state }
+    }
+
+    /// The same as it is configured from now on.
+    pub(super) fn succeeded_by(&self, model: Arc<Model>, provider: usize, stripes: usize) -> Self {
+        self.gate.set(model.get_max_in_flight());
+        self.score.set_latency_counts(model.get_latency_counts());
+        self.ramp.set(model.get_breaker().ramp);
+        let breaker = renewed(&self.breaker, model.get_breaker(), stripes);
+        Self { model, provider, breaker, state: Arc::clone(&self.state) }
     }
 
     /// What so large a share of its successes takes at the most, where that is known.
@@ -181,12 +208,18 @@ impl LiveModel {
     }
 }
 
+/// A provider in one registry, as [`LiveModel`].
 #[derive(Debug)]
 pub(crate) struct LiveProvider {
     pub(crate) provider: Arc<Provider>,
-    /// Its models, by number.
+    /// Its models, by their place in the registry.
     pub(crate) models: Arc<[usize]>,
-    pub(crate) breaker: Breaker,
+    pub(crate) breaker: Arc<Breaker>,
+    state: Arc<ProviderState>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ProviderState {
     pub(crate) gate: Gate,
     pub(crate) ramp: Ramp,
     bucket: Mutex<Bucket>,
@@ -206,11 +239,18 @@ struct Marks {
     limited: Limited,
 }
 
+impl Deref for LiveProvider {
+    type Target = ProviderState;
+
+    fn deref(&self) -> &ProviderState {
+        &self.state
+    }
+}
+
 impl LiveProvider {
     pub(super) fn new(provider: Arc<Provider>, models: Arc<[usize]>, stripes: usize, seed: u64) -> Self {
-        Self {
-            breaker: Breaker::new(provider.get_breaker(), models.len(), stripes, seed),
-            models,
+        let breaker = Arc::new(Breaker::new(provider.get_breaker(), models.len(), stripes, seed));
+        let state = Arc::new(ProviderState {
             gate: Gate::new(provider.get_max_in_flight()),
             ramp: Ramp::new(provider.get_breaker().ramp),
             bucket: Mutex::new(Bucket::new(provider.get_budget().clone())),
@@ -218,8 +258,18 @@ impl LiveProvider {
             skips: AtomicU64::new(0),
             marked: AtomicU64::new(0),
             last_resort_at: AtomicU64::new(0),
-            provider,
-        }
+        });
+        Self { provider, models, breaker, state }
+    }
+
+    /// The same as it is configured from now on, with these models.
+    pub(super) fn succeeded_by(&self, provider: Arc<Provider>, models: Arc<[usize]>, stripes: usize) -> Self {
+        self.gate.set(provider.get_max_in_flight());
+        self.ramp.set(provider.get_breaker().ramp);
+        lock(&self.bucket).set(provider.get_budget().clone());
+        let breaker = renewed(&self.breaker, &provider.get_breaker(), stripes);
+        breaker.set_members(models.len());
+        Self { provider, models, breaker, state: Arc::clone(&self.state) }
     }
 
     pub(crate) fn withdraw(&self, calls: u64, now: Nanos) -> bool {
@@ -296,6 +346,11 @@ impl LiveProvider {
         let at = self.last_resort_at();
         at <= now && self.last_resort_at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
+}
+
+/// The same breaker, unless it is configured in another way.
+fn renewed(breaker: &Arc<Breaker>, config: &BreakerConfig, stripes: usize) -> Arc<Breaker> {
+    if breaker.config() == config { Arc::clone(breaker) } else { Arc::new(breaker.renewed(config.clone(), stripes)) }
 }
 
 /// Ends the open wait once so many requests have gone elsewhere that a probe is hardly one of them. Looks only at every

@@ -2,6 +2,7 @@
 
 mod builder;
 mod catalogue;
+mod family;
 mod keys;
 mod live;
 mod snapshot;
@@ -16,18 +17,19 @@ pub(crate) use live::{LiveModel, LiveProvider};
 pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, SlowCallsSnapshot, Snapshot, WindowSnapshot};
 
 use crate::{
-    lane::{Lane, Striped},
+    lane::{Lane, Swap},
     log::say,
     machine::{
         Nanos,
         breaker::{Breaker, Cause, Command, State, Transition, Wait},
+        config::ConfigError,
         nanos,
         score::Tier,
     },
     model::Model,
 };
 use catalogue::Catalogue;
-use keys::Keys;
+use family::Family;
 use smallvec::SmallVec;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -52,8 +54,29 @@ use tokio::time::Instant;
 /// ```
 #[derive(Clone)]
 pub struct Models {
-    registry: Striped<Registry>,
-    keys: Arc<Keys>,
+    registry: Swap<Registry>,
+    key: Option<Arc<str>>,
+    family: Arc<Family>,
+}
+
+/// A model by its name, and the number that it had when it was looked up first.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    name: Arc<str>,
+    index: usize,
+}
+
+impl Named {
+    pub(crate) fn find(models: &Models, name: &str) -> Result<Self, UnknownName> {
+        let index = models.read(|registry| registry.find(name)).ok_or_else(|| UnknownName::model(name))?;
+        Ok(Self { name: name.into(), index })
+    }
+
+    /// Its number in this registry, if it is there still.
+    pub(crate) fn index(&self, registry: &Registry) -> Result<usize, UnknownName> {
+        let still = registry.models.get(self.index).is_some_and(|live| live.model.name() == &*self.name);
+        if still { Ok(self.index) } else { registry.find(&self.name).ok_or_else(|| UnknownName::model(&self.name)) }
+    }
 }
 
 #[derive(Debug)]
@@ -63,7 +86,7 @@ pub(crate) struct Registry {
     pub(crate) providers: Box<[LiveProvider]>,
     catalogue: Arc<Catalogue>,
     /// Whose it is, if not everybody's.
-    key: Option<Box<str>>,
+    key: Option<Arc<str>>,
 }
 
 /// The number of a model or a provider, and how its breaker changed, if it did.
@@ -106,18 +129,53 @@ impl Models {
     }
 
     /// The configured models, in the caller's order.
-    pub fn iter(&self) -> impl Iterator<Item = &Model> {
-        self.registry.models.iter().map(|live| &*live.model)
+    pub fn iter(&self) -> impl Iterator<Item = Arc<Model>> {
+        let registry = self.local();
+        (0..registry.models.len()).map(move |index| Arc::clone(&registry.models[index].model))
     }
 
     /// The configuration of one model.
-    pub fn get(&self, name: &str) -> Option<&Model> {
-        self.registry.find(name).map(|index| &*self.registry.models[index].model)
+    pub fn get(&self, name: &str) -> Option<Arc<Model>> {
+        let registry = self.local();
+        registry.find(name).map(|index| Arc::clone(&registry.models[index].model))
     }
 
     /// Everything there is to see, now.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::take(&self.registry)
+        Snapshot::take(&self.local())
+    }
+
+    /// Goes on with another configuration while requests run: other models, another order, other costs, timeouts, bounds,
+    /// budgets, breakers, URLs and credentials, for all keys as well.
+    ///
+    /// Models and providers that are in both, by name, keep their state: breakers, scores, cooldowns, tokens, calls under
+    /// way. One whose breaker is configured in another way stays open, forced or closed as it was, and counts anew. Requests
+    /// that have begun end as they would have, and may still be sent to a model that is gone; once this has returned, no
+    /// request that begins is. What a layer was told, such as its deadline, is not in here.
+    ///
+    /// ```
+    /// use tower_failover::{Command, Model, Models, Provider, State};
+    ///
+    /// let nexa = || Models::builder().provider(Provider::new("nexa"));
+    /// let models = nexa().model(Model::new("sdxl", "nexa")).build()?;
+    /// models.command("sdxl", Command::ForceOpen)?;
+    ///
+    /// models.apply(nexa().model(Model::new("flux-dev", "nexa")).model(Model::new("sdxl", "nexa").cost(0.01)))?;
+    /// assert_eq!(models.iter().map(|model| model.name().to_owned()).collect::<Vec<_>>(), ["flux-dev", "sdxl"]);
+    /// assert_eq!(models.snapshot().model("sdxl").unwrap().breaker.state, State::ForcedOpen);
+    ///
+    /// assert!(models.apply(nexa()).is_err(), "no model at all");
+    /// assert_eq!(models.iter().count(), 2, "and nothing has changed");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ModelsBuilder::build`]; then nothing has changed. A [`seed`](ModelsBuilder::seed) is not looked at.
+    pub fn apply(&self, builder: ModelsBuilder) -> Result<(), ConfigError> {
+        let (catalogue, max_keys) = builder.check()?;
+        self.family.apply(catalogue, max_keys);
+        Ok(())
     }
 
     /// Tells a model's breaker what to do.
@@ -126,11 +184,12 @@ impl Models {
     ///
     /// When no model has this name.
     pub fn command(&self, model: &str, command: Command) -> Result<(), UnknownName> {
-        let index = self.registry.find(model).ok_or_else(|| UnknownName::model(model))?;
-        self.registry.change_model(index, |breaker, now| breaker.command(command, now));
+        let registry = self.local();
+        let index = registry.find(model).ok_or_else(|| UnknownName::model(model))?;
+        registry.change_model(index, |breaker, now| breaker.command(command, now));
         if command == Command::Reset {
-            self.registry.models[index].score.reset();
-            self.registry.models[index].ramp.end();
+            registry.models[index].score.reset();
+            registry.models[index].ramp.end();
         }
         Ok(())
     }
@@ -141,10 +200,11 @@ impl Models {
     ///
     /// When no provider has this name.
     pub fn command_provider(&self, provider: &str, command: Command) -> Result<(), UnknownName> {
-        let index = self.registry.find_provider(provider)?;
-        self.registry.change_provider(index, |breaker, now| breaker.command(command, now));
+        let registry = self.local();
+        let index = registry.find_provider(provider)?;
+        registry.change_provider(index, |breaker, now| breaker.command(command, now));
         if command == Command::Reset {
-            self.registry.providers[index].ramp.end();
+            registry.providers[index].ramp.end();
         }
         Ok(())
     }
@@ -156,8 +216,9 @@ impl Models {
     ///
     /// When no model has this name.
     pub fn cool_down(&self, model: &str, wait: Duration) -> Result<(), UnknownName> {
-        let index = self.registry.find(model).ok_or_else(|| UnknownName::model(model))?;
-        self.registry.change_model(index, |breaker, now| breaker.cool_down(Wait::For(wait), now));
+        let registry = self.local();
+        let index = registry.find(model).ok_or_else(|| UnknownName::model(model))?;
+        registry.change_model(index, |breaker, now| breaker.cool_down(Wait::For(wait), now));
         Ok(())
     }
 
@@ -167,8 +228,9 @@ impl Models {
     ///
     /// When no provider has this name.
     pub fn cool_down_provider(&self, provider: &str, wait: Duration) -> Result<(), UnknownName> {
-        let index = self.registry.find_provider(provider)?;
-        self.registry.change_provider(index, |breaker, now| breaker.cool_down(Wait::For(wait), now));
+        let registry = self.local();
+        let index = registry.find_provider(provider)?;
+        registry.change_provider(index, |breaker, now| breaker.cool_down(Wait::For(wait), now));
         Ok(())
     }
 
@@ -201,49 +263,51 @@ impl Models {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn for_key(&self, key: &str) -> Self {
-        self.with(self.keys.shared(key, self.registry.now()))
+        self.with(self.family.keys.shared(key, self.local().now()))
     }
 
     /// The same, if this key has state of its own now. Makes none.
     pub fn find_key(&self, key: &str) -> Option<Self> {
-        self.keys.find(key).map(|registry| self.with(registry))
+        self.family.keys.find(key).map(|registry| self.with(registry))
     }
 
     /// What all keys share that find no room.
     pub fn overflow(&self) -> Self {
-        self.with(self.keys.overflow().clone())
+        self.with(self.family.keys.overflow())
     }
 
     /// The keys that have state of their own now, in no particular order.
     pub fn keys(&self) -> Vec<String> {
-        self.keys.names()
+        self.family.keys.names()
     }
 
     /// Whose state this is; `None` for that of requests without a key.
     pub fn key(&self) -> Option<&str> {
-        self.registry.key.as_deref()
+        self.key.as_deref()
     }
 
-    fn with(&self, registry: Striped<Registry>) -> Self {
-        Self { registry, keys: Arc::clone(&self.keys) }
+    fn with(&self, registry: Swap<Registry>) -> Self {
+        let key = registry.local().key.clone();
+        Self { registry, key, family: Arc::clone(&self.family) }
     }
 
     pub(crate) fn local(&self) -> Lane<Registry> {
         self.registry.local()
     }
 
-    pub(crate) fn local_for(&self, key: &str, now: Nanos) -> Lane<Registry> {
-        self.keys.local(key, now)
+    /// Looks at it without owning a handle.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&Registry) -> R) -> R {
+        self.registry.read(look)
     }
 
-    pub(crate) fn registry(&self) -> &Registry {
-        &self.registry
+    pub(crate) fn local_for(&self, key: &str, now: Nanos) -> Lane<Registry> {
+        self.family.keys.local(key, now)
     }
 }
 
 impl fmt::Debug for Models {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter().map(Model::name)).finish()
+        f.debug_list().entries(self.iter().map(|model| model.name().to_owned())).finish()
     }
 }
 
@@ -275,10 +339,10 @@ impl Registry {
     /// Whether all its breakers are closed.
     fn is_closed(&self) -> bool {
         let providers = self.providers.iter().map(|live| &live.breaker);
-        self.models.iter().map(|live| &live.breaker).chain(providers).all(Breaker::is_closed)
+        self.models.iter().map(|live| &live.breaker).chain(providers).all(|breaker| breaker.is_closed())
     }
 
-    fn find_provider(&self, name: &str) -> Result<usize, UnknownName> {
+    pub(crate) fn find_provider(&self, name: &str) -> Result<usize, UnknownName> {
         let found = self.providers.iter().position(|live| live.provider.name() == name);
         found.ok_or_else(|| UnknownName::provider(name))
     }

@@ -71,7 +71,11 @@ impl Committed {
     /// The body has failed, or stalled.
     pub(crate) fn failed(mut self) {
         let now = self.registry.now();
-        self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.index)), now);
+        self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.number())), now);
+    }
+
+    fn number(&self) -> usize {
+        self.registry.models[self.index].number
     }
 
     /// It took so long to its first frame, or to its head if it has none. Says the tier if that has changed by it.
@@ -101,7 +105,7 @@ impl Drop for Committed {
         if self.entered {
             self.close(Outcome::Failure(Evidence::Blame), Outcome::Neutral, now);
         } else if hung {
-            self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.index)), now);
+            self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.number())), now);
         } else {
             self.close(Outcome::Neutral, Outcome::Neutral, now);
         }

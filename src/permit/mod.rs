@@ -255,7 +255,7 @@ impl Permit {
         };
         if self.is_probe() {
             let model = of(self.model, Evidence::Blame);
-            let provider = of(self.provider, Evidence::Member(self.index));
+            let provider = of(self.provider, Evidence::Member(self.live().number));
             self.close(model, provider, now);
         }
     }
@@ -264,7 +264,7 @@ impl Permit {
     fn provider_outcome(&self, verdict: &Verdict, answered: bool) -> Outcome {
         let provider = self.live_provider();
         let half_open = !matches!(self.provider, Ticket::Counted { .. });
-        let evidence = Outcome::Failure(Evidence::Member(self.index));
+        let evidence = Outcome::Failure(Evidence::Member(self.live().number));
         let outcome = match (verdict.charge, verdict.vouches) {
             (Charge::Provider, _) => Outcome::Failure(Evidence::Blame),
             (Charge::Credential, _) if provider.unauthorized() => Outcome::Failure(Evidence::Blame),
@@ -291,7 +291,7 @@ impl Permit {
     /// The model was limited. Two of one provider within a short time speak of the provider.
     fn limited(&self, wait: Wait, now: Nanos) {
         let provider = self.live_provider();
-        if provider.limited(self.index, now) {
+        if provider.limited(self.live().number, now) {
             let told = provider.breaker.cool_down(wait, now);
             self.registry.changed((self.index, None), (self.live().provider, told), now);
         }
@@ -339,7 +339,7 @@ impl Drop for Permit {
         if self.entered {
             self.close(failure, neutral, now);
         } else if self.waiting && self.live().hung(self.started, self.started, now) {
-            self.close(failure, (Outcome::Failure(Evidence::Member(self.index)), None), now);
+            self.close(failure, (Outcome::Failure(Evidence::Member(self.live().number)), None), now);
         } else {
             self.close(neutral, neutral, now);
         }

@@ -48,7 +48,7 @@ fn law_25_no_configuration_shows_a_credential() {
     let models = builder.build().expect("models");
     debug_hides(&models);
     debug_hides(&models.snapshot());
-    models.iter().for_each(|model| debug_hides(model));
+    models.iter().for_each(|model| debug_hides(&model));
     debug_hides(&Provider::new("one").credential(Credential::header("x-own", SECRET)));
     debug_hides(&HttpAim::new().json_field("model").path_placeholder("{m}"));
     debug_hides(&HttpClassify::new());

@@ -192,7 +192,7 @@ async fn use_it(breaker: BreakerConfig, budget: Budget, timeouts: Duration, cost
     let layer = FailoverLayer::builder(models.clone()).classify(classify(judge)).resend(Planned).finish(WithServed);
     let layer = layer.attempt_timeout(timeouts).deadline(timeouts).max_attempts(u32::MAX).build().unwrap();
     let script = Script::default();
-    let engine = layer.by_provider(|provider| script.client(provider.name()));
+    let engine = layer.by_provider(script.clients());
     let acts: [Act; 9] = [
         503.into(),
         500.into(),

@@ -261,7 +261,7 @@ async fn a_request_that_is_not_whole_any_more_is_not_hedged() {
     world.script.play("a1", [Act::Answer(200, secs(5))]);
     let layer = FailoverLayer::builder(world.models.clone()).hedge(Hedge::after(secs(1))).resend(SpentAtOnce);
     let layer = layer.classify(classify(judge)).finish(WithServed).build().expect("valid");
-    let engine = layer.by_provider(|provider| world.script.client(provider.name()));
+    let engine = layer.by_provider(world.script.clients());
     let (_, served) = engine.oneshot(Req::default()).await.expect("an answer");
     assert_eq!((tried(&served), served.could_fail_over()), (vec!["a1".to_owned()], false));
 }

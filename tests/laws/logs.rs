@@ -39,7 +39,7 @@ async fn law_08_a_classifier_may_call_any_command() {
         judge(result)
     });
     let layer = FailoverLayer::builder(world.models.clone()).classify(classify).finish(WithServed).build().unwrap();
-    let engine = layer.by_provider(|provider| world.script.client(provider.name()));
+    let engine = layer.by_provider(world.script.clients());
     assert_eq!(engine.oneshot(Req::default()).await.unwrap().0, 200);
     // The resets began another generation, to which the failure says nothing.
     assert_eq!((world.in_flight(), world.failures("a1"), world.failures("b1")), (0, 0, 0));

@@ -1,5 +1,6 @@
 //! The laws of `DESIGN.md`, tried on the engine through the public API: paused time, seeded jitter, no sockets.
 
+mod apply;
 mod clients;
 mod config;
 mod cooldowns;

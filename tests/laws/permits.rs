@@ -329,7 +329,7 @@ async fn law_04_a_permit_that_the_caller_holds_after_the_answer_is_in_flight_and
     let world = world("a1@a");
     world.script.play("a1", [503]);
     let layer = FailoverLayer::builder(world.models.clone()).finish(HandsOn).build().unwrap();
-    let engine = layer.by_provider(|provider| world.script.client(provider.name()));
+    let engine = layer.by_provider(world.script.clients());
     let held = engine.clone().oneshot(Req::default()).await.unwrap();
     advance(secs(60)).await;
     assert_eq!(world.model("a1").in_flight, 1);

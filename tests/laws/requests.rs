@@ -1,7 +1,7 @@
 //! What one request asks for itself, requests that cannot be sent twice, and what errors give back.
 
 use crate::{
-    script::{Act, Client, Fault, Numbered, Script},
+    script::{Act, Fault, Numbered, Script},
     world::{Req, World, answer, assert_about, fates, judge, ms, secs, served, setup, skip, tried, trips_after, world},
 };
 use std::time::Duration;
@@ -30,7 +30,7 @@ async fn send_once(world: &World) -> Result<(u16, Served), Error<Fault>> {
         .build()
         .unwrap();
     let script: &Script = &world.script;
-    let engine = layer.by_provider(|provider| -> Client { script.client(provider.name()) });
+    let engine = layer.by_provider(script.clients());
     engine.oneshot(Once).await
 }
 
@@ -70,7 +70,7 @@ async fn law_15_a_request_sent_once_may_use_all_the_time() {
         .build()
         .unwrap();
     world.script.play("a1", [Act::Answer(200, secs(39))]);
-    let engine = short.by_provider(|provider| world.script.client(provider.name()));
+    let engine = short.by_provider(world.script.clients());
     assert_eq!(engine.clone().oneshot(Once).await.unwrap().0, 200);
     // Before it was sent it could have gone to another, and the wait for its client left a reserve.
     world.script.ready("a", crate::script::Readiness::After(secs(1)));
@@ -222,7 +222,7 @@ async fn odd_names_are_names_like_any_other() {
     let models = models.build().unwrap();
     let script = Script::default();
     let layer = FailoverLayer::builder(models.clone()).classify(classify(judge)).resend(crate::world::Planned);
-    let engine = layer.finish(WithServed).build().unwrap().by_provider(|provider| script.client(provider.name()));
+    let engine = layer.finish(WithServed).build().unwrap().by_provider(script.clients());
     for name in names {
         models.command(name, Command::Reset).unwrap();
         script.play(name, [503]);
@@ -264,7 +264,7 @@ async fn a_request_that_is_never_whole_is_sent_once() {
     world.script.play("b1", [503]);
     let layer = FailoverLayer::builder(world.models.clone()).resend(NeverWhole).classify(classify(judge));
     let layer = layer.when_unavailable(WhenUnavailable::Wait(1.0)).finish(WithServed).build().expect("valid");
-    let engine = layer.by_provider(|provider| world.script.client(provider.name()));
+    let engine = layer.by_provider(world.script.clients());
     let (status, served) = engine.oneshot(Req::default()).await.expect("an answer");
     assert_eq!((status, tried(&served), served.could_fail_over()), (503, vec!["b1".to_owned()], false));
     assert_eq!(served.elapsed(), Duration::ZERO);

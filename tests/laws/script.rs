@@ -11,7 +11,7 @@ use std::{
 };
 use tokio::time::{Sleep, sleep};
 use tower::Service;
-use tower_failover::Attempt;
+use tower_failover::{Attempt, Provider};
 
 /// What can go wrong with a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,12 @@ impl Script {
 
     pub(crate) fn client(&self, provider: &str) -> Client {
         Client { script: self.clone(), provider: provider.to_owned(), ready: false, wait: None }
+    }
+
+    /// A client for each provider.
+    pub(crate) fn clients(&self) -> impl Fn(&Provider) -> Client + Send + Sync + use<> {
+        let script = self.clone();
+        move |provider| script.client(provider.name())
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {

@@ -12,7 +12,7 @@ use tokio::time::advance;
 use tower::{Service, ServiceExt};
 use tower_failover::{
     Attempts, BreakerConfig, BreakerSnapshot, ByProvider, Charge, ClassifyFn, Command, Cooldown, Error, Executed,
-    Failover, FailoverBuilder, FailoverLayer, Fate, Model, ModelSnapshot, Models, Next, Plan, Provider,
+    Failover, FailoverBuilder, FailoverLayer, Fate, Model, ModelSnapshot, Models, ModelsBuilder, Next, Plan, Provider,
     ProviderSnapshot, Resend, Served, Skip, State, Tried, Trip, Verdict, Vouches, Why, WithServed, classify,
     defaults::MAX_KEYS,
 };
@@ -198,12 +198,13 @@ impl Setup {
     }
 
     pub(crate) fn registry(&self) -> Models {
-        let builder = self
-            .providers
-            .iter()
-            .cloned()
-            .fold(Models::builder().seed(1).max_keys(self.max_keys), |all, one| all.provider(one));
-        self.models.iter().cloned().fold(builder, |all, one| all.model(one)).build().expect("a good configuration")
+        self.described().build().expect("a good configuration")
+    }
+
+    pub(crate) fn described(&self) -> ModelsBuilder {
+        let builder = Models::builder().seed(1).max_keys(self.max_keys);
+        let builder = self.providers.iter().cloned().fold(builder, |all, one| all.provider(one));
+        self.models.iter().cloned().fold(builder, |all, one| all.model(one))
     }
 
     pub(crate) fn build(self) -> World {
@@ -212,7 +213,7 @@ impl Setup {
             FailoverLayer::builder(models.clone()).classify(classify(self.judge)).resend(Planned).finish(WithServed);
         let script = Script::default();
         let layer = (self.layer)(builder).build().expect("good settings");
-        let engine = layer.by_provider(|provider| script.client(provider.name()));
+        let engine = layer.by_provider(script.clients());
         World { models, script, engine }
     }
 }

@@ -19,6 +19,7 @@ mod admit;
 mod config;
 mod counter;
 mod half_open;
+mod renew;
 mod run;
 mod settle;
 mod state;
@@ -60,8 +61,6 @@ pub(crate) struct Breaker {
     /// Calls that a shadow let through although it would have refused them.
     shadowed: AtomicU64,
     run: Run,
-    /// How many upstreams it guards together.
-    members: usize,
     /// One for each rule on a rate, in their order.
     counters: Box<[Counter]>,
     config: BreakerConfig,
@@ -70,6 +69,8 @@ pub(crate) struct Breaker {
 
 #[derive(Debug)]
 struct Locked {
+    /// How many upstreams it guards together.
+    members: usize,
     witnesses: Witnesses,
     probes: Probes,
     /// How often the open wait has doubled.
@@ -99,9 +100,9 @@ impl Breaker {
             place_at: AtomicU64::new(0),
             shadowed: AtomicU64::new(0),
             run: Run::new(),
-            members,
             counters,
             locked: Mutex::new(Locked {
+                members,
                 witnesses: Witnesses::default(),
                 probes: Probes::default(),
                 level: 0,

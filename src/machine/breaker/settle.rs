@@ -202,7 +202,7 @@ impl Breaker {
     fn broken_rule(&self, locked: &Locked, generation: u64, run: u32, took: Nanos, now: Nanos) -> Option<Broken> {
         let witnesses = &locked.witnesses;
         self.rules().find_map(|(rule, counter)| match (rule, counter) {
-            (Trip::Consecutive { failures, spanning }, _) if witnesses.agree(self.members) => {
+            (Trip::Consecutive { failures, spanning }, _) if witnesses.agree(locked.members) => {
                 witnesses.breaks(run, *failures, *spanning, now).map(|cause| Broken { cause, slower_than: None })
             }
             (rule, Some(counter)) => breaks(rule, counter, generation, false, took, now),

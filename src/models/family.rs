@@ -1,0 +1,34 @@
+//! The registry of requests without a key, those of all keys, and what changes them together.
+
+use super::{
+    Registry,
+    catalogue::{Catalogue, Seeds},
+    keys::Keys,
+};
+use crate::{
+    lane::Swap,
+    sync::{Mutex, lock},
+};
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(super) struct Family {
+    root: Swap<Registry>,
+    pub(super) keys: Keys,
+    seeds: Arc<Seeds>,
+    applying: Mutex<()>,
+}
+
+impl Family {
+    pub(super) fn new(root: Swap<Registry>, keys: Keys, seeds: Arc<Seeds>) -> Self {
+        Self { root, keys, seeds, applying: Mutex::new(()) }
+    }
+
+    /// All of them go on with another catalogue. Once this has returned, no request comes to the one of before.
+    pub(super) fn apply(&self, catalogue: Catalogue, max_keys: usize) {
+        let catalogue = Arc::new(catalogue);
+        let _one_at_a_time = lock(&self.applying);
+        catalogue.succeed(&self.root, &self.seeds);
+        self.keys.apply(&catalogue, max_keys);
+    }
+}
