@@ -438,6 +438,22 @@ mod tests {
     }
 
     #[test]
+    fn latency_that_counts_again_begins_anew() {
+        let score = with_latency(true);
+        let now = well(&score);
+        (0..10).for_each(|second| {
+            score.began(SECOND, now + second * SECOND);
+        });
+        let now = now + 9 * SECOND;
+        score.set_latency_counts(true);
+        assert!(score.latency_factor(now) < 0.7, "as it did before");
+        score.set_latency_counts(false);
+        assert_eq!(score.latency_factor(now), 1.0);
+        score.set_latency_counts(true);
+        assert_eq!(score.latency_factor(now), 1.0);
+    }
+
+    #[test]
     fn a_slow_success_makes_degraded_and_fast_ones_healthy() {
         for by_outcome in [false, true] {
             let score = with_latency(true);
