@@ -20,7 +20,10 @@ pub(crate) struct Striped<T> {
 
 /// A handle that counts on a cache line of its own stripe.
 #[derive(Debug)]
-pub(crate) struct Lane<T>(Arc<Padded<Arc<T>>>);
+pub(crate) struct Lane<T>(Arc<Counted<T>>);
+
+/// A value whose handles of one stripe count here.
+type Counted<T> = Padded<Arc<T>>;
 
 impl<T> Striped<T> {
     pub(crate) fn new(value: T) -> Self {
@@ -62,7 +65,7 @@ impl<T> Deref for Lane<T> {
 
 /// A [`Striped`] value that can be exchanged for another. Who has a handle keeps the value that it got.
 pub(crate) struct Swap<T> {
-    lanes: Arc<[Padded<ArcSwap<Padded<Arc<T>>>>]>,
+    lanes: Arc<[Padded<ArcSwap<Counted<T>>>]>,
 }
 
 impl<T> Swap<T> {

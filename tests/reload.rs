@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 use tokio::task::{JoinSet, yield_now};
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{ServiceExt, service_fn};
 use tower_failover::{FailoverLayer, Model, Models, ModelsBuilder, Plan, Provider, aim};
 
 const SWAPS: u64 = 1_000;
