@@ -387,8 +387,8 @@ async fn a_few_callers_who_wait_for_each_answer_see_it_in_a_quarter_of_a_minute(
     let world = fast(setup("a1@a b1@b")).await;
     takes(&world, secs(1));
     let since = tokio::time::Instant::now();
-    while of(&who(&world, 1, Duration::ZERO).await, "a1") == 1 {}
-    assert!((secs(13)..secs(18)).contains(&since.elapsed()), "{:?}", since.elapsed());
+    let seen = who(&world, 30, Duration::ZERO).await.iter().position(|model| model == "b1");
+    assert!(seen.is_some_and(|seen| (13..18).contains(&seen)), "{seen:?} answers, in {:?}", since.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -422,7 +422,7 @@ async fn a_slow_model_that_has_recovered_is_first_again() {
         assert_eq!(world.model("a1").tier, Tier::Degraded);
         takes(&world, ms(100));
         let since = tokio::time::Instant::now();
-        while world.model("a1").tier == Tier::Degraded {
+        while world.model("a1").tier == Tier::Degraded && since.elapsed() < secs(1_000) {
             stream(&world, 1, apart).await;
         }
         assert!(within.contains(&since.elapsed().as_secs()), "{apart:?}: {:?}", since.elapsed());
@@ -484,7 +484,7 @@ async fn latency_alone_never_reorders_inside_a_tier() {
 async fn the_best_score_counts_latency_and_what_a_success_costs_does_not() {
     let best = fast(setup("a1@a b1@b").layer(|layer| layer.order(BestScoreFirst::new()))).await;
     let priced = setup("a1@a b1@b").models(|model| {
-        let cost = if model.name() == "a1" { 1.0 } else { 1.2 };
+        let cost = if model.name() == "a1" { 1.0 } else { 1.1 };
         model.cost(cost)
     });
     let cheapest = fast(priced.layer(|layer| layer.order(CheapestFirst::new()))).await;
