@@ -93,6 +93,7 @@ mod guards;
 mod hedge;
 mod journey;
 mod layer;
+mod notes;
 mod order;
 mod plan;
 mod resend;

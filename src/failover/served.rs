@@ -1,5 +1,6 @@
 //! Who answered, and what became of every candidate before.
 
+use super::notes::{Entry, Notes};
 use crate::{
     classify::{Charge, Executed, Why},
     lane::Lane,
@@ -8,7 +9,6 @@ use crate::{
     models::Registry,
     permit::Refused,
 };
-use smallvec::SmallVec;
 use std::{fmt, time::Duration};
 
 /// Which model answered, and every candidate before it: skipped or tried, why, how long, at what cost.
@@ -32,18 +32,11 @@ use std::{fmt, time::Duration};
 #[derive(Clone)]
 pub struct Served {
     registry: Lane<Registry>,
-    candidates: SmallVec<[Entry; 1]>,
+    candidates: Notes,
     answered_by: Option<usize>,
     all_failed: bool,
     could_fail_over: bool,
     elapsed: Duration,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) model: usize,
-    pub(crate) fate: Fate,
-    at: Nanos,
 }
 
 /// A candidate, and what became of it.
@@ -136,6 +129,7 @@ impl Skip {
         }
     }
 
+    #[inline]
     pub(crate) fn refused(refused: Refused, now: Nanos) -> Self {
         let (whose, refusal) = match refused {
             Refused::Model(refusal) => (Whose::Model, refusal),
@@ -157,7 +151,7 @@ impl Served {
     pub(crate) fn new(registry: Lane<Registry>) -> Self {
         Self {
             registry,
-            candidates: SmallVec::new(),
+            candidates: Notes::default(),
             answered_by: None,
             all_failed: false,
             could_fail_over: true,
@@ -176,8 +170,7 @@ impl Served {
 
     /// Notes it of one that was under way beside the last.
     pub(crate) fn note_before_last(&mut self, model: usize, fate: Fate, at: Nanos) {
-        let last = self.candidates.len().saturating_sub(1);
-        self.candidates.insert(last, Entry { model, fate, at });
+        self.candidates.insert_before_last(Entry { model, fate, at });
     }
 
     /// Forgets why a candidate was skipped that is looked at again: each is there once, for what became of it in the end.
@@ -187,7 +180,7 @@ impl Served {
 
     /// Brings up to date why those are skipped that were refused. One that would be admitted now stays as it was.
     pub(crate) fn refused_again(&mut self, now: Nanos, refused: impl Fn(usize) -> Option<Refused>) {
-        for entry in &mut self.candidates {
+        for entry in &mut *self.candidates {
             if !matches!(&entry.fate, Fate::Skipped(skip) if skip.is_refusal()) {
                 continue;
             }
@@ -233,9 +226,15 @@ impl Served {
     /// The request has ended: what is told of times to come is told as of now.
     pub(crate) fn ended(&mut self, began: Nanos, now: Nanos) {
         self.elapsed = Duration::from_nanos(now.saturating_sub(began));
-        for entry in &mut self.candidates {
+        // Most were noted at one time.
+        let (mut noted, mut age) = (now, Duration::ZERO);
+        for entry in &mut *self.candidates {
             if let Fate::Skipped(skip) = &mut entry.fate {
-                skip.age(Duration::from_nanos(now.saturating_sub(entry.at)));
+                if entry.at != noted {
+                    noted = entry.at;
+                    age = Duration::from_nanos(now.saturating_sub(noted));
+                }
+                skip.age(age);
             }
         }
     }

@@ -15,7 +15,7 @@ use std::{
 pub(crate) struct Padded<T>(pub(crate) T);
 
 /// The most stripes that are made, however many cores there are.
-const MAX_STRIPES: usize = 16;
+pub(crate) const MAX_STRIPES: usize = 16;
 
 /// How many stripes there are: a power of two, about one for each core.
 pub(crate) fn count() -> usize {
