@@ -163,15 +163,14 @@ fn main() {
         "candidates", "skipped", "threads", "ns/call", "fastest", "slowest", "ns/skip", "allocations/call"
     );
     for ((row, times), median) in rows.iter().zip(&rounds).zip(&medians).skip(whole) {
-        let none = rows.iter().zip(&medians).skip(whole).find(|(other, _)| {
-            (other.name, other.skipped, other.threads) == (row.name, 0, row.threads)
-        });
+        let none = rows
+            .iter()
+            .zip(&medians)
+            .skip(whole)
+            .find(|(other, _)| (other.name, other.skipped, other.threads) == (row.name, 0, row.threads));
         let (_, none) = none.expect("each has a row that skips nobody");
-        let skip = if row.skipped > 0 {
-            format!("{:.1}", (median - none) / f64::from(row.skipped))
-        } else {
-            String::new()
-        };
+        let skip =
+            if row.skipped > 0 { format!("{:.1}", (median - none) / f64::from(row.skipped)) } else { String::new() };
         let (fastest, slowest) = (times[0], times[ROUNDS - 1]);
         println!(
             "{:<10} {:>7} {:>7} {median:>9.1} {fastest:>9.1} {slowest:>9.1} {skip:>9} {:>16}",

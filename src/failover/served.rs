@@ -163,6 +163,11 @@ impl Served {
         &self.registry
     }
 
+    /// The registry, and where to note what becomes of many candidates.
+    pub(super) fn noting(&mut self) -> (&Registry, &mut Notes) {
+        (&self.registry, &mut self.candidates)
+    }
+
     /// Notes what became of a candidate.
     pub(crate) fn note(&mut self, model: usize, fate: Fate, at: Nanos) {
         self.candidates.push(Entry { model, fate, at });

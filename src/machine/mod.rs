@@ -20,6 +20,7 @@ pub(crate) mod quantile;
 pub(crate) mod ramp;
 pub(crate) mod rng;
 pub(crate) mod score;
+pub(crate) mod skips;
 pub(crate) mod stripe;
 pub(crate) mod window;
 

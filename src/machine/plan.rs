@@ -22,6 +22,12 @@ impl Set {
         self.0[word] |= 1 << (index % 64);
     }
 
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    #[inline]
     pub(crate) fn contains(&self, index: usize) -> bool {
         self.0.get(index / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
     }
@@ -51,40 +57,52 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// `tier` is asked once for each, and not for one whose provider is in trouble when it comes.
+    /// `tier` is asked once for each, and not for one whose provider is in trouble when it comes. Who `refuses` when it is
+    /// its turn is passed over.
+    #[inline]
     pub(crate) fn next(
         &mut self,
         candidates: usize,
+        mut refuses: impl FnMut(usize) -> bool,
         mut tier: impl FnMut(usize) -> Tier,
         mut in_trouble: impl FnMut(usize) -> bool,
     ) -> Option<usize> {
-        if let Some(index) = self.put_back.take() {
+        loop {
+            let (index, is_new) = self.upcoming(candidates, &mut in_trouble)?;
+            match if is_new { tier(index) } else { Tier::Healthy } {
+                Tier::Healthy if refuses(index) => {}
+                Tier::Healthy => return Some(index),
+                Tier::Degraded => self.degraded.insert(index),
+                Tier::Suspect => self.suspect.insert(index),
+            }
+        }
+    }
+
+    /// Who comes next, and whether its tier is still to be asked.
+    #[inline]
+    fn upcoming(&mut self, candidates: usize, mut in_trouble: impl FnMut(usize) -> bool) -> Option<(usize, bool)> {
+        if let Some(index) = self.put_back {
+            self.put_back = None;
             if !in_trouble(index) {
-                return Some(index);
+                return Some((index, false));
             }
             self.in_trouble.insert(index);
         }
         while self.next < candidates {
             let index = self.next;
             self.next += 1;
-            if in_trouble(index) {
-                self.in_trouble.insert(index);
-                continue;
+            if !in_trouble(index) {
+                return Some((index, true));
             }
-            match tier(index) {
-                Tier::Healthy => return Some(index),
-                Tier::Degraded => self.degraded.insert(index),
-                Tier::Suspect => self.suspect.insert(index),
-            }
+            self.in_trouble.insert(index);
         }
         while let Some(index) = self.degraded.pop_first().or_else(|| self.suspect.pop_first()) {
-            if in_trouble(index) {
-                self.in_trouble.insert(index);
-            } else {
-                return Some(index);
+            if !in_trouble(index) {
+                return Some((index, false));
             }
+            self.in_trouble.insert(index);
         }
-        self.in_trouble.pop_first()
+        Some((self.in_trouble.pop_first()?, false))
     }
 
     /// It has not been looked at after all, and is the next to come.
@@ -135,24 +153,44 @@ mod tests {
         }
 
         #[test]
-        fn every_candidate_comes_once_tier_after_tier_and_those_in_trouble_last(
-            candidates in prop::collection::vec((0_usize..4, 0..3), 0..150),
+        fn every_candidate_comes_or_is_passed_over_once_tier_after_tier_and_those_in_trouble_last(
+            candidates in prop::collection::vec((0_usize..4, 0..3, prop::bool::ANY), 0..150),
             troubled in prop::collection::vec(0_usize..4, 0..4),
         ) {
             let tier = |i: usize| [Tier::Healthy, Tier::Degraded, Tier::Suspect][candidates[i].1 as usize];
             let in_trouble = |i: usize| troubled.contains(&candidates[i].0);
             let mut cursor = Cursor::default();
-            let mut order = Vec::new();
-            while let Some(index) = cursor.next(candidates.len(), tier, in_trouble) {
-                order.push(index);
-                let mut seen = order.clone();
+            let (mut came, mut turns) = (Vec::new(), Vec::new());
+            loop {
+                let refuses = |i: usize| {
+                    turns.push(i);
+                    candidates[i].2
+                };
+                let next = cursor.next(candidates.len(), refuses, tier, in_trouble);
+                let mut seen = turns.clone();
                 seen.extend(cursor.rest(candidates.len()));
                 seen.sort_unstable();
-                prop_assert!(seen.into_iter().eq(0..candidates.len()), "{:?}", order);
+                prop_assert!(seen.into_iter().eq(0..candidates.len()), "{:?}", turns);
+                let Some(index) = next else { break };
+                prop_assert_eq!(turns.last(), Some(&index));
+                came.push(index);
             }
             let mut expected: Vec<usize> = (0..candidates.len()).collect();
             expected.sort_by_key(|i| (in_trouble(*i), if in_trouble(*i) { Tier::Healthy } else { tier(*i) }));
-            prop_assert_eq!(order, expected);
+            prop_assert_eq!(&turns, &expected);
+            expected.retain(|i| !candidates[*i].2);
+            prop_assert_eq!(came, expected);
+        }
+
+        #[test]
+        fn one_that_is_put_back_comes_next_unless_it_refuses_by_then(refuses: bool) {
+            let mut cursor = Cursor::default();
+            let mut next = |put_back: Option<usize>, refuses: bool| {
+                put_back.into_iter().for_each(|index| cursor.put_back(index));
+                cursor.next(3, |index| index == 1 && refuses, |_| Tier::Healthy, |_| false)
+            };
+            prop_assert_eq!((next(None, false), next(None, false)), (Some(0), Some(1)));
+            prop_assert_eq!(next(Some(1), refuses), Some(if refuses { 2 } else { 1 }));
         }
 
         #[test]
@@ -162,7 +200,8 @@ mod tests {
             let tier = |i: usize| [Tier::Healthy, Tier::Degraded, Tier::Suspect][candidates[i].1 as usize];
             // Whoever has come is in trouble from then on.
             let (mut cursor, mut troubled, mut order) = (Cursor::default(), Vec::new(), Vec::new());
-            while let Some(index) = cursor.next(candidates.len(), tier, |i| troubled.contains(&candidates[i].0)) {
+            let none = |_| false;
+            while let Some(index) = cursor.next(candidates.len(), none, tier, |i| troubled.contains(&candidates[i].0)) {
                 let others = cursor.rest(candidates.len()).any(|rest| !troubled.contains(&candidates[rest].0));
                 prop_assert!(!others || !troubled.contains(&candidates[index].0));
                 troubled.push(candidates[index].0);

@@ -65,6 +65,7 @@ impl Ramp {
     }
 
     /// Which share of the requests is let through now; `None` for all.
+    #[inline]
     pub(crate) fn share(&self, now: Nanos) -> Option<f64> {
         let word = self.began.load(Ordering::Relaxed);
         let passed = now.saturating_sub(word.checked_sub(1)?);

@@ -16,6 +16,7 @@ use crate::{
         quantile::Quantiles,
         ramp::Ramp,
         score::{Score, Tier},
+        skips::Skips,
     },
     model::{Model, Provider},
     sync::{AtomicU64, Mutex, Ordering, lock},
@@ -29,7 +30,7 @@ pub const UNAUTHORIZED_IN_A_ROW: u32 = 2;
 pub const LAST_RESORT_EVERY: Duration = Duration::from_secs(1);
 
 /// An open wait that has doubled ends early, when so many requests have gone elsewhere meanwhile: 1 000, of which one
-/// probe is a thousandth. But it is never shorter than the first.
+/// probe is a thousandth. But it is never shorter than the first. They are counted in batches of 25 for each core.
 pub const EARLY_PROBE_AFTER: u64 = 1_000;
 
 /// So many calls that should have been answered long ago make a model suspect: 5.
@@ -65,7 +66,7 @@ pub(crate) struct ModelState {
     long: AtomicU64,
     turns: Turns,
     /// Requests that went elsewhere since its breaker opened.
-    skips: AtomicU64,
+    skips: Skips,
     pub(crate) ramp: Ramp,
     /// When it was last asked as a last resort, plus one; 0 for never.
     pub(crate) last_resort: AtomicU64,
@@ -91,7 +92,7 @@ impl LiveModel {
             pending: Pending::new(stripes),
             quantiles: Quantiles::new(stripes),
             long: AtomicU64::new(0),
-            skips: AtomicU64::new(0),
+            skips: Skips::new(stripes),
             turns: Turns::new(),
             ramp: Ramp::new(model.get_breaker().ramp),
             last_resort: AtomicU64::new(0),
@@ -151,7 +152,7 @@ impl LiveModel {
         let transition = self.breaker.settle_timed(ticket, outcome, wait, took, now);
         match &transition {
             Some(Transition { to: State::Open, cause, .. }) => {
-                self.skips.store(0, Ordering::Relaxed);
+                self.skips.reset();
                 self.ramp.opened(*cause);
             }
             Some(Transition { to: State::Closed, .. }) => {
@@ -169,11 +170,13 @@ impl LiveModel {
     }
 
     /// A request goes elsewhere because the breaker is open.
+    #[inline]
     pub(crate) fn skipped(&self, now: Nanos) {
         early_probe(&self.skips, &self.breaker, now);
     }
 
     /// In which tier it is; and the same once more if the time that has passed has changed it.
+    #[inline]
     pub(crate) fn tier(&self, now: Nanos) -> (Tier, Option<Tier>) {
         if self.is_suspect(now) {
             return (Tier::Suspect, None);
@@ -225,7 +228,7 @@ pub(crate) struct ProviderState {
     bucket: Mutex<Bucket>,
     marks: Mutex<Marks>,
     /// Requests that went elsewhere since its breaker opened.
-    skips: AtomicU64,
+    skips: Skips,
     /// Whether there are marks: spares successes the lock.
     marked: AtomicU64,
     /// From when the next last resort may go through.
@@ -255,7 +258,7 @@ impl LiveProvider {
             ramp: Ramp::new(provider.get_breaker().ramp),
             bucket: Mutex::new(Bucket::new(provider.get_budget().clone())),
             marks: Mutex::default(),
-            skips: AtomicU64::new(0),
+            skips: Skips::new(stripes),
             marked: AtomicU64::new(0),
             last_resort_at: AtomicU64::new(0),
         });
@@ -320,6 +323,7 @@ impl LiveProvider {
     }
 
     /// A request goes elsewhere because the breaker is open.
+    #[inline]
     pub(crate) fn skipped(&self, now: Nanos) {
         early_probe(&self.skips, &self.breaker, now);
     }
@@ -328,7 +332,7 @@ impl LiveProvider {
     pub(crate) fn changed(&self, transition: &Transition, now: Nanos) {
         match transition.to {
             State::Open => {
-                self.skips.store(0, Ordering::Relaxed);
+                self.skips.reset();
                 self.ramp.opened(transition.cause);
             }
             State::Closed => self.ramp.closed(now),
@@ -355,9 +359,10 @@ fn renewed(breaker: &Arc<Breaker>, config: &BreakerConfig, stripes: usize) -> Ar
 
 /// Ends the open wait once so many requests have gone elsewhere that a probe is hardly one of them. Looks only at every
 /// few, as it takes a lock.
-fn early_probe(skips: &AtomicU64, breaker: &Breaker, now: Nanos) {
-    let skipped = skips.fetch_add(1, Ordering::Relaxed) + 1;
-    if skipped >= EARLY_PROBE_AFTER && skipped % (EARLY_PROBE_AFTER / 8) == 0 && breaker.end_wait(now) {
-        skips.store(0, Ordering::Relaxed);
+#[inline]
+fn early_probe(skips: &Skips, breaker: &Breaker, now: Nanos) {
+    let due = |count| count >= EARLY_PROBE_AFTER && count % (EARLY_PROBE_AFTER / 8) == 0;
+    if skips.add().is_some_and(due) && breaker.end_wait(now) {
+        skips.reset();
     }
 }

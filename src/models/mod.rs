@@ -436,6 +436,7 @@ impl Registry {
 
     /// In which tier it is for one request. Only a closed breaker leaves that to be asked, and a degraded model still sees
     /// some.
+    #[inline]
     pub(crate) fn tier_for_one(&self, index: usize, now: Nanos) -> Tier {
         let live = &self.models[index];
         if !live.breaker.is_closed() {

@@ -57,6 +57,18 @@ pub(crate) enum Refused {
     ProviderFull,
 }
 
+impl Refused {
+    /// The request goes elsewhere.
+    #[inline]
+    pub(crate) fn skips(self, live: &LiveModel, provider: &LiveProvider, now: Nanos) {
+        match self {
+            Self::Model(Refusal::Open { .. }) => live.skipped(now),
+            Self::Provider(Refusal::Open { .. }) => provider.skipped(now),
+            _ => {}
+        }
+    }
+}
+
 /// A place below the bounds on calls under way, of a model and of its provider, until it is dropped.
 #[derive(Default)]
 struct Entered(Option<(Lane<Registry>, usize)>);
@@ -103,11 +115,17 @@ impl Permit {
     /// nothing.
     pub(crate) fn peek(registry: &Registry, index: usize, now: Nanos) -> Result<(), Refused> {
         let live = &registry.models[index];
+        Self::peek_at(live, &registry.providers[live.provider], now)
+    }
+
+    /// The same of a model and its provider. For a loop over many of them.
+    #[inline(always)]
+    pub(crate) fn peek_at(live: &LiveModel, provider: &LiveProvider, now: Nanos) -> Result<(), Refused> {
         let of_model = live.breaker.peek(now);
-        let of_provider = registry.providers[live.provider].breaker.peek(now);
+        let of_provider = provider.breaker.peek(now);
         match (of_model, of_provider) {
             (Ok(()), Ok(())) if live.gate.is_full() => Err(Refused::ModelFull),
-            (Ok(()), Ok(())) if registry.providers[live.provider].gate.is_full() => Err(Refused::ProviderFull),
+            (Ok(()), Ok(())) if provider.gate.is_full() => Err(Refused::ProviderFull),
             (Ok(()), Ok(())) => Ok(()),
             (Err(model), Err(provider)) if model.retry_at() < provider.retry_at() => Err(Refused::Provider(provider)),
             (Err(model), _) => Err(Refused::Model(model)),

@@ -4,11 +4,12 @@ use super::{Choice, Journey};
 use crate::{
     failover::{
         guards::Payment,
-        served::Skip,
+        notes::Entry,
+        served::{Fate, Skip},
         settings::{Replay, Settings, WhenUnavailable},
     },
-    machine::{Nanos, breaker::Refusal, nanos, plan::Set, score::Tier},
-    permit::{Permit, Refused},
+    machine::{Nanos, nanos, plan::Set, score::Tier},
+    permit::Permit,
     sync::Ordering,
 };
 use std::time::Duration;
@@ -39,23 +40,9 @@ impl Journey {
 
     fn choose_in_order(&mut self, now: Nanos) -> Option<Choice> {
         loop {
-            let (registry, tiers) = (self.served.registry(), self.tiers);
-            let (candidates, in_trouble) = (&self.candidates, &self.in_trouble);
-            let in_trouble = |position| in_trouble.contains(registry.models[candidates.get(position)].provider);
-            let tier =
-                |position| if tiers { registry.tier_for_one(candidates.get(position), now) } else { Tier::Healthy };
-            let position = self.cursor.next(self.within, tier, in_trouble)?;
+            let position = self.next_not_refused(now)?;
             let model = self.candidates.get(position);
-            if let Err(refused) = Permit::peek(registry, model, now) {
-                match refused {
-                    Refused::Model(Refusal::Open { .. }) => registry.models[model].skipped(now),
-                    Refused::Provider(Refusal::Open { .. }) => {
-                        registry.providers[self.live(model).provider].skipped(now)
-                    }
-                    _ => {}
-                }
-                self.skip(model, Skip::refused(refused, now), now);
-            } else if self.costs_too_much(model) && self.beside {
+            if self.costs_too_much(model) && self.beside {
                 self.cursor.put_back(position);
                 return None;
             } else if self.costs_too_much(model) {
@@ -74,6 +61,27 @@ impl Journey {
                 }
             }
         }
+    }
+
+    /// The next candidate that would be admitted; those before it are skipped.
+    fn next_not_refused(&mut self, now: Nanos) -> Option<usize> {
+        let (registry, notes) = self.served.noting();
+        let (candidates, tiers) = (&self.candidates, self.tiers);
+        let refuses = |position| {
+            let model = candidates.get(position);
+            let live = &registry.models[model];
+            let provider = &registry.providers[live.provider];
+            let Err(refused) = Permit::peek_at(live, provider, now) else { return false };
+            refused.skips(live, provider, now);
+            notes.push(Entry { model, fate: Fate::Skipped(Skip::refused(refused, now)), at: now });
+            true
+        };
+        let tier = |position| if tiers { registry.tier_for_one(candidates.get(position), now) } else { Tier::Healthy };
+        let trouble = Some(&self.in_trouble).filter(|trouble| !trouble.is_empty());
+        let in_trouble = |position| {
+            trouble.is_some_and(|trouble| trouble.contains(registry.models[candidates.get(position)].provider))
+        };
+        self.cursor.next(self.within, refuses, tier, in_trouble)
     }
 
     /// The next candidate to be asked beside the one that is being asked. That is always paid for.

@@ -11,8 +11,9 @@ use std::time::Duration;
 pub(crate) type Admission = Result<(Ticket, Option<Transition>), Refusal>;
 
 impl Breaker {
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        self.word().state == State::Closed
+        Word::is_closed(self.word.load(Ordering::Acquire))
     }
 
     /// Whether the result of a call still counts: not after a change of state, nor if it was let through uncounted, nor
@@ -29,12 +30,22 @@ impl Breaker {
     }
 
     /// Whether a call would be admitted now. Changes nothing.
+    #[inline]
     pub(crate) fn peek(&self, now: Nanos) -> Result<(), Refusal> {
-        let word = self.word();
-        if word.shadow {
-            return Ok(());
+        let word = self.word.load(Ordering::Acquire);
+        if Word::is_closed(word) {
+            Ok(())
+        } else if Word::is_open(word) {
+            self.waiting(now).map_or(Ok(()), Err)
+        } else {
+            self.peek_otherwise(Word::unpack(word), now)
         }
+    }
+
+    #[cold]
+    fn peek_otherwise(&self, word: Word, now: Nanos) -> Result<(), Refusal> {
         match word.state {
+            _ if word.shadow => Ok(()),
             State::Closed | State::Disabled => Ok(()),
             State::ForcedOpen => Err(Refusal::ForcedOpen),
             State::Open => self.waiting(now).map_or(Ok(()), Err),
@@ -130,6 +141,7 @@ impl Breaker {
     }
 
     /// What an open breaker still waits for. What has elapsed exactly has elapsed.
+    #[inline]
     pub(super) fn waiting(&self, now: Nanos) -> Option<Refusal> {
         let open = self.open_until.load(Ordering::Relaxed);
         let cooldown = self.cooldown_until.load(Ordering::Relaxed);

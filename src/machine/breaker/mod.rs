@@ -118,6 +118,7 @@ impl Breaker {
         }
     }
 
+    #[inline]
     fn word(&self) -> Word {
         Word::unpack(self.word.load(Ordering::Acquire))
     }
