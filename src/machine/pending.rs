@@ -44,6 +44,12 @@ impl Pending {
         self.stripes[usize::from(place.stripe)].0[usize::from(place.place)].store(0, Ordering::Relaxed);
     }
 
+    /// How many calls under way have a place.
+    pub(crate) fn count(&self) -> usize {
+        let places = self.stripes.iter().flat_map(|stripe| &stripe.0);
+        places.filter(|place| place.load(Ordering::Relaxed) != 0).count()
+    }
+
     /// How many calls under way began after the one time and not after the other.
     pub(crate) fn begun_within(&self, after: Nanos, until: Nanos) -> usize {
         let places = self.stripes.iter().flat_map(|stripe| &stripe.0);
@@ -64,6 +70,7 @@ mod tests {
         assert_eq!(pending.begun_within(2, 7), 5, "3, 4, 5, 6, 7");
         pending.end(places[5].expect("a place"));
         assert_eq!(pending.begun_within(2, 7), 4);
+        assert_eq!(pending.count(), 9);
         assert_eq!(pending.begun_within(9, u64::MAX), 0);
     }
 

@@ -232,11 +232,16 @@ impl Score {
     }
 
     /// Healthy or degraded; and the same once more if it has changed by the time that has passed.
+    #[inline]
     pub(crate) fn tier(&self, now: Nanos) -> (Tier, Option<Tier>) {
-        let degraded = self.degraded.load(Ordering::Relaxed);
-        if degraded == 0 {
-            return (Tier::Healthy, None);
+        match self.degraded.load(Ordering::Relaxed) {
+            0 => (Tier::Healthy, None),
+            degraded => self.tier_of_degraded(degraded, now),
         }
+    }
+
+    #[cold]
+    fn tier_of_degraded(&self, degraded: u64, now: Nanos) -> (Tier, Option<Tier>) {
         let good = self.score(now) >= HEALTHY_FROM;
         match degraded.checked_sub(2) {
             None if good => {

@@ -64,6 +64,8 @@ pub(crate) struct ModelState {
     quantiles: Quantiles,
     /// How long a call under way must be waited for to be evidence, when that was last known; 0 before.
     long: AtomicU64,
+    /// Before then it cannot be suspect, whatever happens.
+    unsuspected_until: AtomicU64,
     turns: Turns,
     /// Requests that went elsewhere since its breaker opened.
     skips: Skips,
@@ -92,6 +94,7 @@ impl LiveModel {
             pending: Pending::new(stripes),
             quantiles: Quantiles::new(stripes),
             long: AtomicU64::new(0),
+            unsuspected_until: AtomicU64::new(0),
             skips: Skips::new(stripes),
             turns: Turns::new(),
             ramp: Ramp::new(model.get_breaker().ramp),
@@ -185,13 +188,23 @@ impl LiveModel {
     }
 
     /// Whether calls are under way that should have been answered long ago, with none begun later that has been.
+    #[inline]
     fn is_suspect(&self, now: Nanos) -> bool {
+        now >= self.unsuspected_until.load(Ordering::Relaxed) && self.seems_suspect(now)
+    }
+
+    #[cold]
+    fn seems_suspect(&self, now: Nanos) -> bool {
         let answered = self.pace.latest_answered();
         let unanswered = |for_time: Nanos| match now.checked_sub(for_time) {
             Some(until) if until > answered => self.pending.begun_within(answered, until),
             _ => 0,
         };
         if unanswered(nanos(SUSPECT_FLOOR)) < SUSPECT_CALLS {
+            // It takes five that have waited so long: there are not so many yet, or they began after the last one answered.
+            let few = self.pending.count() < SUSPECT_CALLS;
+            let until = if few { now } else { answered }.saturating_add(nanos(SUSPECT_FLOOR));
+            self.unsuspected_until.store(until, Ordering::Relaxed);
             return false;
         }
         let quantile = |share| self.quantiles.quantile(share, SUSPECT_SUCCESSES, now);
@@ -364,5 +377,55 @@ fn early_probe(skips: &Skips, breaker: &Breaker, now: Nanos) {
     let due = |count| count >= EARLY_PROBE_AFTER && count % (EARLY_PROBE_AFTER / 8) == 0;
     if skips.add().is_some_and(due) && breaker.end_wait(now) {
         skips.reset();
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(tower_failover_loom))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Begin,
+        Answer(usize),
+        GiveUp(usize),
+    }
+
+    proptest! {
+        #[test]
+        fn a_model_is_suspect_exactly_when_it_would_be_to_one_who_always_looks(
+            ops in prop::collection::vec((0_u64..600, prop_oneof![
+                5 => Just(Op::Begin),
+                2 => (0_usize..100).prop_map(Op::Answer),
+                1 => (0_usize..100).prop_map(Op::GiveUp),
+            ]), 0..300),
+        ) {
+            let [looked_at, always] = [(); 2].map(|()| LiveModel::new(Model::new("sdxl", "nexa"), 0, 7));
+            let (mut now, mut under_way) = (0, Vec::new());
+            for (step, (passes, op)) in ops.into_iter().enumerate() {
+                match op {
+                    Op::Begin => {
+                        under_way.push((now, [&looked_at, &always].map(|model| model.pending.begin(now))));
+                    }
+                    Op::Answer(call) | Op::GiveUp(call) if call < under_way.len() => {
+                        let (began, places) = under_way.swap_remove(call);
+                        for (model, place) in [&looked_at, &always].into_iter().zip(places) {
+                            place.into_iter().for_each(|place| model.pending.end(place));
+                            if matches!(op, Op::Answer(_)) {
+                                model.answered(began, true, now);
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+                // Instants often meet exactly.
+                now += passes / 100 * 500_000_000;
+                if step % 3 > 0 {
+                    prop_assert_eq!(looked_at.is_suspect(now), always.seems_suspect(now), "at {}", now);
+                }
+            }
+        }
     }
 }
