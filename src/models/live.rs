@@ -402,7 +402,7 @@ mod tests {
                 1 => (0_usize..100).prop_map(Op::GiveUp),
             ]), 0..300),
         ) {
-            let [looked_at, always] = [(); 2].map(|()| LiveModel::new(Model::new("sdxl", "nexa"), 0, 7));
+            let [looked_at, always] = [(); 2].map(|()| LiveModel::new(Arc::new(Model::new("sdxl", "nexa")), 0, 2, Seed { number: 1, seed: 7 }));
             let (mut now, mut under_way) = (0, Vec::new());
             for (step, (passes, op)) in ops.into_iter().enumerate() {
                 match op {
