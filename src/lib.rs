@@ -71,6 +71,7 @@
 //! - `http` (default): everything that knows HTTP.
 //! - `hyper-util`: tells hyper-util's connect errors (DNS, TCP, TLS) from later ones.
 //! - `load`: [`Health`] is a tower `load::Load`, for `tower::balance::p2c`.
+//! - `status`: a page that shows how everybody is, in the module `status`.
 //! - `reqwest`: [`FailoverLayer`]s for reqwest's own requests and responses, in the module `reqwest`.
 //! - `reqwest-middleware`: the failover stack, and any tower layer, as a middleware of reqwest-middleware.
 //!
@@ -94,6 +95,8 @@ mod permit;
 pub mod read_ahead;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
+#[cfg(feature = "status")]
+pub mod status;
 mod sync;
 
 pub use crate::{
@@ -112,12 +115,13 @@ pub use crate::{
         breaker::{BreakerConfig, Cause, Command, State, Trip},
         budget::Budget,
         config::ConfigError,
+        history::HistoryCell,
         score::Tier,
     },
     model::{Model, Provider},
     models::{
-        BreakerSnapshot, ModelSnapshot, Models, ModelsBuilder, ProviderSnapshot, SlowCallsSnapshot, Snapshot,
-        UnknownName, WindowSnapshot,
+        BreakerSnapshot, History, ModelSnapshot, Models, ModelsBuilder, Past, ProviderSnapshot, RecentError,
+        SlowCallsSnapshot, Snapshot, UnknownName, WindowSnapshot,
     },
 };
 
@@ -130,6 +134,9 @@ pub use crate::{
     model::Credential,
     read_ahead::{ReadAhead, ReadAheadLayer},
 };
+
+#[cfg(feature = "status")]
+pub use crate::status::Status;
 
 #[cfg(feature = "reqwest")]
 pub use crate::reqwest::{RecordedRequest, ReqwestFailover, ReqwestFailoverLayer, ReqwestResend};
@@ -154,6 +161,7 @@ pub mod defaults {
             },
             ewma::{HANG_FLOOR, HANG_MULTIPLE},
             explore::{EXPLORE_AT_MOST, EXPLORE_EVERY, EXPLORE_WITHIN},
+            history::{HISTORY_CELL, HISTORY_CELLS},
             latency::{
                 LATENCY_FLOOR, LATENCY_KNOWN_AFTER, LATENCY_LAST, LATENCY_LAST_LONG, LATENCY_LONG,
                 LATENCY_MOST_MULTIPLE, LATENCY_MULTIPLE, LATENCY_SHORT, LEAST_LATENCY_FACTOR,
@@ -166,8 +174,8 @@ pub mod defaults {
             },
         },
         models::{
-            EARLY_PROBE_AFTER, KEY_FORGOTTEN, KEY_IDLE, LAST_RESORT_EVERY, MAX_KEYS, SUSPECT_CALLS, SUSPECT_FLOOR,
-            SUSPECT_MULTIPLE, SUSPECT_SUCCESSES, UNAUTHORIZED_IN_A_ROW,
+            EARLY_PROBE_AFTER, KEY_FORGOTTEN, KEY_IDLE, LAST_RESORT_EVERY, MAX_KEYS, RECENT_ERRORS, SUSPECT_CALLS,
+            SUSPECT_FLOOR, SUSPECT_MULTIPLE, SUSPECT_SUCCESSES, UNAUTHORIZED_IN_A_ROW,
         },
     };
 }

@@ -13,6 +13,7 @@ pub(crate) mod ewma;
 pub(crate) mod explore;
 pub(crate) mod flow;
 pub(crate) mod gate;
+pub(crate) mod history;
 pub(crate) mod latency;
 pub(crate) mod pending;
 pub(crate) mod plan;

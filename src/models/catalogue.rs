@@ -67,20 +67,21 @@ impl Catalogue {
         seeds: &Seeds,
     ) -> Registry {
         let models = self.models.iter();
-        let models =
-            models.map(|(model, provider)| LiveModel::new(Arc::clone(model), *provider, stripes, seeds.next()));
+        let models = models
+            .map(|(model, provider)| LiveModel::new(Arc::clone(model), *provider, stripes, seeds.next(key.is_some())));
         let models = models.collect();
         let providers = self.providers.iter();
-        let providers = providers.map(|shared| shared.begin(stripes, seeds)).collect();
+        let providers = providers.map(|shared| shared.begin(stripes, seeds.next(key.is_some()))).collect();
         Registry { epoch, models, providers, catalogue: Arc::clone(self), key }
     }
 
     /// Puts a registry of this catalogue in the place of another. Models and providers that are in both keep their state.
     pub(super) fn succeed(self: &Arc<Self>, place: &Swap<Registry>, seeds: &Seeds) {
         let (before, stripes) = (place.local(), place.stripes());
+        let of_key = before.key.is_some();
         let models = self.models.iter().map(|(model, provider)| match before.find(model.name()) {
             Some(index) => before.models[index].succeeded_by(Arc::clone(model), *provider, stripes),
-            None => LiveModel::new(Arc::clone(model), *provider, stripes, seeds.next()),
+            None => LiveModel::new(Arc::clone(model), *provider, stripes, seeds.next(of_key)),
         });
         let models = models.collect();
         let providers = self.providers.iter().map(|shared| match before.find_provider(shared.provider.name()) {
@@ -88,7 +89,7 @@ impl Catalogue {
                 let (provider, models) = (Arc::clone(&shared.provider), Arc::clone(&shared.models));
                 before.providers[index].succeeded_by(provider, models, stripes)
             }
-            Err(_) => shared.begin(stripes, seeds),
+            Err(_) => shared.begin(stripes, seeds.next(of_key)),
         });
         let providers = providers.collect();
         let (epoch, key) = (before.epoch, before.key.clone());
@@ -97,8 +98,8 @@ impl Catalogue {
 }
 
 impl Shared {
-    fn begin(&self, stripes: usize, seeds: &Seeds) -> LiveProvider {
-        LiveProvider::new(Arc::clone(&self.provider), Arc::clone(&self.models), stripes, seeds.next().seed)
+    fn begin(&self, stripes: usize, seed: Seed) -> LiveProvider {
+        LiveProvider::new(Arc::clone(&self.provider), Arc::clone(&self.models), stripes, seed)
     }
 }
 
@@ -111,6 +112,7 @@ pub(super) struct Seeds(Mutex<(usize, Rng)>);
 pub(super) struct Seed {
     pub(super) number: usize,
     pub(super) seed: u64,
+    pub(super) of_key: bool,
 }
 
 impl Seeds {
@@ -118,10 +120,10 @@ impl Seeds {
         Self(Mutex::new((0, Rng::new(seed))))
     }
 
-    fn next(&self) -> Seed {
+    fn next(&self, of_key: bool) -> Seed {
         let mut next = lock(&self.0);
         next.0 += 1;
-        Seed { number: next.0, seed: next.1.next_u64() }
+        Seed { number: next.0, seed: next.1.next_u64(), of_key }
     }
 }
 

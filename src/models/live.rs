@@ -1,6 +1,6 @@
 //! The live state of one model and of one provider.
 
-use super::catalogue::Seed;
+use super::{catalogue::Seed, history::Record};
 use crate::{
     machine::{
         Nanos,
@@ -72,6 +72,7 @@ pub(crate) struct ModelState {
     pub(crate) ramp: Ramp,
     /// When it was last asked as a last resort, plus one; 0 for never.
     pub(crate) last_resort: AtomicU64,
+    pub(crate) record: Record,
 }
 
 impl Deref for LiveModel {
@@ -99,6 +100,7 @@ impl LiveModel {
             turns: Turns::new(),
             ramp: Ramp::new(model.get_breaker().ramp),
             last_resort: AtomicU64::new(0),
+            record: Record::new(seed.of_key),
         });
         state.score.set_latency_counts(model.get_latency_counts());
         Self { model, provider, breaker, state }
@@ -149,8 +151,8 @@ impl LiveModel {
         let tier = match outcome {
             Outcome::Neutral => None,
             _ if !self.breaker.is_live(ticket) => None,
-            Outcome::Success => self.score.record(true, now),
-            Outcome::Failure(_) => self.score.record(false, now),
+            Outcome::Success => self.count(true, now),
+            Outcome::Failure(_) => self.count(false, now),
         };
         let transition = self.breaker.settle_timed(ticket, outcome, wait, took, now);
         match &transition {
@@ -165,6 +167,11 @@ impl LiveModel {
             _ => {}
         }
         (transition, tier)
+    }
+
+    fn count(&self, success: bool, now: Nanos) -> Option<Tier> {
+        self.record.outcome(success, now);
+        self.score.record(success, now)
     }
 
     /// Whether one request, out of many, sees it although it is degraded.
@@ -246,6 +253,7 @@ pub(crate) struct ProviderState {
     marked: AtomicU64,
     /// From when the next last resort may go through.
     last_resort_at: AtomicU64,
+    pub(crate) record: Record,
 }
 
 /// What a provider has against it that is no failure yet.
@@ -264,8 +272,8 @@ impl Deref for LiveProvider {
 }
 
 impl LiveProvider {
-    pub(super) fn new(provider: Arc<Provider>, models: Arc<[usize]>, stripes: usize, seed: u64) -> Self {
-        let breaker = Arc::new(Breaker::new(provider.get_breaker(), models.len(), stripes, seed));
+    pub(super) fn new(provider: Arc<Provider>, models: Arc<[usize]>, stripes: usize, seed: Seed) -> Self {
+        let breaker = Arc::new(Breaker::new(provider.get_breaker(), models.len(), stripes, seed.seed));
         let state = Arc::new(ProviderState {
             gate: Gate::new(provider.get_max_in_flight()),
             ramp: Ramp::new(provider.get_breaker().ramp),
@@ -274,6 +282,7 @@ impl LiveProvider {
             skips: Skips::new(stripes),
             marked: AtomicU64::new(0),
             last_resort_at: AtomicU64::new(0),
+            record: Record::new(seed.of_key),
         });
         Self { provider, models, breaker, state }
     }
@@ -402,7 +411,7 @@ mod tests {
                 1 => (0_usize..100).prop_map(Op::GiveUp),
             ]), 0..300),
         ) {
-            let [looked_at, always] = [(); 2].map(|()| LiveModel::new(Arc::new(Model::new("sdxl", "nexa")), 0, 2, Seed { number: 1, seed: 7 }));
+            let [looked_at, always] = [(); 2].map(|()| LiveModel::new(Arc::new(Model::new("sdxl", "nexa")), 0, 2, Seed { number: 1, seed: 7, of_key: false }));
             let (mut now, mut under_way) = (0, Vec::new());
             for (step, (passes, op)) in ops.into_iter().enumerate() {
                 match op {

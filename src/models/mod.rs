@@ -3,11 +3,13 @@
 mod builder;
 mod catalogue;
 mod family;
+mod history;
 mod keys;
 mod live;
 mod snapshot;
 
 pub use builder::ModelsBuilder;
+pub use history::{History, Past, RECENT_ERRORS, RecentError};
 pub use keys::{KEY_FORGOTTEN, KEY_IDLE, MAX_KEYS};
 pub use live::{
     EARLY_PROBE_AFTER, LAST_RESORT_EVERY, SUSPECT_CALLS, SUSPECT_FLOOR, SUSPECT_MULTIPLE, SUSPECT_SUCCESSES,
@@ -143,6 +145,18 @@ impl Models {
     /// Everything there is to see, now.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::take(&self.local())
+    }
+
+    /// What was, of every model and provider: the last minutes, and the last errors. Of a key only since its first failure.
+    pub fn history(&self) -> History {
+        History::take(&self.local())
+    }
+
+    /// Both as of one moment.
+    #[cfg(feature = "status")]
+    pub(crate) fn status(&self) -> (Snapshot, History) {
+        let registry = self.local();
+        (Snapshot::take(&registry), History::take(&registry))
     }
 
     /// Goes on with another configuration while requests run: other models, another order, other costs, timeouts, bounds,
@@ -397,6 +411,13 @@ impl Registry {
         if by_last_resort(&model) {
             let models = self.models.iter().enumerate();
             changes.extend(models.filter_map(|(index, live)| Some((index, hasten(&live.breaker)?))));
+        }
+        for (index, transition) in &changes {
+            self.models[*index].record.changed(transition, now);
+        }
+        let of_provider = provider.1.map(|transition| (provider.0, transition));
+        for (index, transition) in of_providers.iter().chain(&of_provider) {
+            self.providers[*index].record.changed(transition, now);
         }
         for (index, transition) in &changes[..own] {
             self.log_model(*index, transition, now);

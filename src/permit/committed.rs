@@ -1,8 +1,8 @@
 //! What is left of a permit once the head has come: the call, until its body has ended.
 
-use super::{Entered, Permit};
+use super::{Entered, HUNG, PANICKED, Permit};
 use crate::{
-    classify::Verdict,
+    classify::{Verdict, Why},
     lane::Lane,
     machine::{
         Nanos,
@@ -11,6 +11,7 @@ use crate::{
     },
     models::Registry,
 };
+use std::borrow::Cow;
 use tokio::time::Instant;
 
 /// A call whose head has come and whose body is still coming.
@@ -71,7 +72,14 @@ impl Committed {
     /// The body has failed, or stalled.
     pub(crate) fn failed(mut self) {
         let now = self.registry.now();
+        self.remember(Cow::Borrowed("its body failed or stalled"), now);
         self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.number())), now);
+    }
+
+    /// Keeps for people how it failed.
+    fn remember(&self, why: Cow<'static, str>, now: Nanos) {
+        let took = now.saturating_sub(self.started);
+        self.registry.models[self.index].record.failed(Why::Other(why), took, now);
     }
 
     fn number(&self) -> usize {
@@ -103,8 +111,10 @@ impl Drop for Committed {
         let live = &self.registry.models[self.index];
         let hung = self.waiting_since.is_some_and(|since| live.hung(self.started, since, now));
         if self.entered {
+            self.remember(PANICKED, now);
             self.close(Outcome::Failure(Evidence::Blame), Outcome::Neutral, now);
         } else if hung {
+            self.remember(HUNG, now);
             self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.number())), now);
         } else {
             self.close(Outcome::Neutral, Outcome::Neutral, now);

@@ -9,7 +9,7 @@ pub(crate) use committed::Committed;
 #[cfg(feature = "http")]
 use crate::{classify::Opening, machine::nanos};
 use crate::{
-    classify::{Charge, Cooldown, Verdict, Vouches},
+    classify::{Charge, Cooldown, Verdict, Vouches, Why},
     lane::Lane,
     machine::{
         Nanos,
@@ -19,7 +19,7 @@ use crate::{
     },
     models::{LiveModel, LiveProvider, Registry},
 };
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 /// The right to make one call to a model; held until the outcome is known.
 ///
@@ -68,6 +68,10 @@ impl Refused {
         }
     }
 }
+
+/// What is remembered of calls whose end nobody has told.
+const PANICKED: Cow<'static, str> = Cow::Borrowed("it panicked");
+const HUNG: Cow<'static, str> = Cow::Borrowed("it hung, and nobody waited any longer");
 
 /// A place below the bounds on calls under way, of a model and of its provider, until it is dropped.
 #[derive(Default)]
@@ -256,11 +260,23 @@ impl Permit {
             Charge::Model | Charge::ModelOrRequest => Outcome::Failure(Evidence::Blame),
             Charge::Nobody | Charge::Provider | Charge::Credential => Outcome::Neutral,
         };
+        self.remember(verdict, blames_provider, now);
         self.close((model, model_wait), (provider, provider_wait), now);
         if let (Some(wait), true) = (model_wait, counts && provider_counts) {
             self.limited(wait, now);
         }
         self.registry.tier_changed(self.index, tier);
+    }
+
+    /// Keeps for people what failed or was limited.
+    fn remember(&self, verdict: &Verdict, of_provider: bool, now: Nanos) {
+        let took = now.saturating_sub(self.started);
+        if of_provider {
+            self.live_provider().record.outcome(false, now);
+            self.live_provider().record.failed(verdict.why.clone(), took, now);
+        } else if verdict.cooldown.is_some() || matches!(verdict.charge, Charge::Model | Charge::ModelOrRequest) {
+            self.live().record.failed(verdict.why.clone(), took, now);
+        }
     }
 
     /// Another attempt, made to protect the user of this one, was faster. A probe has failed by that; any other call is as
@@ -274,6 +290,7 @@ impl Permit {
         if self.is_probe() {
             let model = of(self.model, Evidence::Blame);
             let provider = of(self.provider, Evidence::Member(self.live().number));
+            self.live().record.failed(Why::Lost, now.saturating_sub(self.started), now);
             self.close(model, provider, now);
         }
     }
@@ -354,9 +371,12 @@ impl Drop for Permit {
         let now = self.registry.now();
         let failure = (Outcome::Failure(Evidence::Blame), None);
         let neutral = (Outcome::Neutral, None);
+        let failed = |why| self.live().record.failed(Why::Other(why), now.saturating_sub(self.started), now);
         if self.entered {
+            failed(PANICKED);
             self.close(failure, neutral, now);
         } else if self.waiting && self.live().hung(self.started, self.started, now) {
+            failed(HUNG);
             self.close(failure, (Outcome::Failure(Evidence::Member(self.live().number)), None), now);
         } else {
             self.close(neutral, neutral, now);

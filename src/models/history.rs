@@ -1,0 +1,125 @@
+//! What was, for people: the last minutes in cells, and the last errors.
+
+use super::Registry;
+use crate::{
+    classify::Why,
+    machine::{
+        Nanos,
+        breaker::{State, Transition},
+        history::{Cells, HistoryCell},
+    },
+    sync::{Mutex, lock},
+};
+use std::{collections::VecDeque, sync::OnceLock, time::Duration};
+
+/// So many errors of a model or provider are kept: 5.
+pub const RECENT_ERRORS: usize = 5;
+
+/// What was, of every model and provider; see [`Models::history`](super::Models::history).
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct History {
+    /// Of the models, in the caller's order.
+    pub models: Vec<Past>,
+    /// Of the providers, in the order in which they were added.
+    pub providers: Vec<Past>,
+}
+
+/// What was, of one model or provider.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Past {
+    /// Its name.
+    pub name: String,
+    /// The last [15 min](crate::defaults::HISTORY_CELLS), the oldest first; the last cell is under way.
+    pub cells: Vec<HistoryCell>,
+    /// Its last failures and limits, the newest first; [5](crate::defaults::RECENT_ERRORS) at the most.
+    pub errors: Vec<RecentError>,
+}
+
+/// One failure or limit of a model or a provider.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct RecentError {
+    /// How long ago it was.
+    pub ago: Duration,
+    /// How long the call took.
+    pub took: Duration,
+    /// What it was.
+    pub why: Why,
+}
+
+/// What was, of one that is live.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// For a key made at its first failure: most never have one.
+    cells: OnceLock<Box<Cells>>,
+    errors: Mutex<VecDeque<(Nanos, Nanos, Why)>>,
+}
+
+impl Record {
+    pub(super) fn new(of_key: bool) -> Self {
+        let record = Self { cells: OnceLock::new(), errors: Mutex::default() };
+        if !of_key {
+            record.cells();
+        }
+        record
+    }
+
+    fn cells(&self) -> &Cells {
+        self.cells.get_or_init(|| Box::new(Cells::new()))
+    }
+
+    /// A call has been counted.
+    pub(crate) fn outcome(&self, success: bool, now: Nanos) {
+        if !success {
+            self.cells();
+        }
+        if let Some(cells) = self.cells.get() {
+            cells.record(success, now);
+        }
+    }
+
+    /// The breaker has changed.
+    pub(super) fn changed(&self, transition: &Transition, now: Nanos) {
+        self.cells().changed(transition.to == State::Closed, now);
+    }
+
+    /// A call that took so long has failed, or was limited.
+    pub(crate) fn failed(&self, why: Why, took: Nanos, now: Nanos) {
+        let dropped = {
+            let mut errors = lock(&self.errors);
+            errors.push_front((now, took, why));
+            if errors.len() > RECENT_ERRORS { errors.pop_back() } else { None }
+        };
+        drop(dropped);
+    }
+
+    fn past(&self, name: &str, now: Nanos) -> Past {
+        let error = |(at, took, why): &(Nanos, Nanos, Why)| RecentError {
+            ago: Duration::from_nanos(now.saturating_sub(*at)),
+            took: Duration::from_nanos(*took),
+            why: why.clone(),
+        };
+        let errors = lock(&self.errors).iter().map(error).collect();
+        let cells = self.cells.get().map_or_else(|| Cells::new().cells(now), |cells| cells.cells(now));
+        Past { name: name.to_owned(), cells, errors }
+    }
+}
+
+impl History {
+    pub(super) fn take(registry: &Registry) -> Self {
+        let now = registry.now();
+        let models = registry.models.iter().map(|live| live.record.past(live.model.name(), now));
+        let models: Vec<Past> = models.collect();
+        let providers = registry.providers.iter().map(|live| {
+            let mut past = live.record.past(live.provider.name(), now);
+            for (index, cell) in past.cells.iter_mut().enumerate() {
+                cell.succeeded = live.models.iter().any(|model| models[*model].cells[index].succeeded);
+            }
+            past
+        });
+        let providers = providers.collect();
+        Self { models, providers }
+    }
+}
