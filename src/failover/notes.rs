@@ -9,7 +9,6 @@ use crate::machine::{
     Nanos,
     stripe::{self, MAX_STRIPES, Padded},
 };
-use smallvec::SmallVec;
 use std::{
     ops::{Deref, DerefMut},
     sync::Mutex,
@@ -24,7 +23,12 @@ static SPARES: [Padded<Spares>; MAX_STRIPES] = [const { Padded(Spares::new()) };
 
 /// The candidates that were looked at, in that order.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Notes(SmallVec<[Entry; 1]>);
+pub(super) struct Notes {
+    /// The only one.
+    one: Option<Entry>,
+    /// All of them, where there are more.
+    many: Vec<Entry>,
+}
 
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
@@ -36,41 +40,44 @@ pub(super) struct Entry {
 impl Notes {
     #[inline]
     pub(super) fn push(&mut self, entry: Entry) {
-        if self.0.len() == self.0.capacity() {
-            self.grow();
+        if self.many.is_empty() {
+            match self.one.take() {
+                Some(one) => self.begin_many(one),
+                None => {
+                    self.one = Some(entry);
+                    return;
+                }
+            }
         }
-        self.0.push(entry);
+        self.many.push(entry);
     }
 
     /// Puts it before the last one.
     pub(super) fn insert_before_last(&mut self, entry: Entry) {
-        if self.0.len() == self.0.capacity() {
-            self.grow();
+        self.push(entry);
+        if let [.., last, new] = &mut **self {
+            std::mem::swap(last, new);
         }
-        self.0.insert(self.0.len().saturating_sub(1), entry);
     }
 
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&Entry) -> bool) {
-        self.0.retain(|entry| keep(entry));
+        self.one = self.one.take().filter(|entry| keep(entry));
+        self.many.retain(keep);
     }
 
-    /// Moves into a spare buffer, if it has none of its own and there is one.
     #[cold]
-    fn grow(&mut self) {
-        if self.0.spilled() {
-            return;
+    fn begin_many(&mut self, one: Entry) {
+        if self.many.capacity() == 0 {
+            self.many = Spares::local().take().unwrap_or_default();
         }
-        if let Some(mut buffer) = Spares::local().take() {
-            buffer.extend(self.0.drain(..));
-            self.0 = SmallVec::from_vec(buffer);
-        }
+        self.many.push(one);
     }
 }
 
 impl Drop for Notes {
     fn drop(&mut self) {
-        if self.0.spilled() {
-            Spares::local().give(std::mem::take(&mut self.0).into_vec());
+        if self.many.capacity() > 0 {
+            Spares::local().give(std::mem::take(&mut self.many));
         }
     }
 }
@@ -79,13 +86,13 @@ impl Deref for Notes {
     type Target = [Entry];
 
     fn deref(&self) -> &[Entry] {
-        &self.0
+        if self.many.is_empty() { self.one.as_slice() } else { &self.many }
     }
 }
 
 impl DerefMut for Notes {
     fn deref_mut(&mut self) -> &mut [Entry] {
-        &mut self.0
+        if self.many.is_empty() { self.one.as_mut_slice() } else { &mut self.many }
     }
 }
 
