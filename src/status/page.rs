@@ -22,7 +22,7 @@ const SCRIPT: &str = include_str!("status.js");
 /// Style, script, and the same place for what is fresh: nothing else.
 pub(super) const POLICY: &str = concat!(
     "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; ",
-    "style-src 'sha256-fvQeaQHTkK60dG8mucIy2WN064LNXOgBnLRMXf8G30U='; ",
+    "style-src 'sha256-8cwZCjsFq7Hlkvu1nf/ts+m3YX10faRUOH86XIfqJWA='; ",
     "script-src 'sha256-TCkrzudDrQMDCwAVgJ1BxpEPUgPiCnAidJ0ssng3MWc='",
 );
 

@@ -105,7 +105,10 @@ pub enum Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Consecutive { failures, spanning } => write!(f, "{failures} failures in a row spanning {spanning:?}"),
+            Self::Consecutive { failures, spanning } => {
+                let spanning = Duration::from_millis(u64::try_from(spanning.as_millis()).unwrap_or(u64::MAX));
+                write!(f, "{failures} failures in a row spanning {spanning:?}")
+            }
             Self::FailureRate { failures, calls } => write!(f, "{failures} failures in {calls} calls"),
             Self::SlowCallRate { slow, calls } => write!(f, "{slow} slow calls in {calls}"),
             Self::Cooldown => f.write_str("cooldown"),
