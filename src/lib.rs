@@ -74,6 +74,7 @@
 //! - `status`: a page that shows how everybody is, in the module `status`.
 //! - `reqwest`: [`FailoverLayer`]s for reqwest's own requests and responses, in the module `reqwest`.
 //! - `reqwest-middleware`: the failover stack, and any tower layer, as a middleware of reqwest-middleware.
+//! - `serde`: models, providers and the settings of a layer from a file, in the module `config`.
 //!
 //! [tower]: https://docs.rs/tower
 #![cfg_attr(not(feature = "http"), allow(rustdoc::broken_intra_doc_links))]
@@ -83,6 +84,8 @@ pub mod aim;
 pub mod body;
 pub mod circuit_breaker;
 pub mod classify;
+#[cfg(feature = "serde")]
+pub mod config;
 pub mod failover;
 pub mod health;
 mod lane;
@@ -124,6 +127,9 @@ pub use crate::{
         SlowCallsSnapshot, Snapshot, UnknownName, WindowSnapshot,
     },
 };
+
+#[cfg(feature = "serde")]
+pub use crate::config::Config;
 
 #[cfg(feature = "http")]
 pub use crate::{
@@ -180,6 +186,6 @@ pub mod defaults {
     };
 }
 
-#[cfg(all(doctest, feature = "reqwest-middleware"))]
+#[cfg(all(doctest, feature = "reqwest-middleware", feature = "serde"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -54,11 +54,11 @@ impl Hedge {
     }
 
     /// How the request that carries a probe is protected.
-    pub(super) const fn of_probes() -> Self {
+    pub(crate) const fn of_probes() -> Self {
         Self { quantile: Some(PROTECT_QUANTILE), after: PROTECT_FLOOR, unless_known: true }
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         match self.quantile {
             Some(share) if share > 0.0 && share < 1.0 => Ok(()),
             Some(share) => Err(ConfigError::new("quantile", share.to_string(), "must lie between 0 and 1")),

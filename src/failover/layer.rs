@@ -141,7 +141,7 @@ pub struct FailoverBuilder<A, K, R, F> {
     classify: K,
     resend: R,
     finish: F,
-    settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 impl<A, K, R, F> FailoverBuilder<A, K, R, F> {

@@ -119,5 +119,7 @@ pub use resend::{Cloned, Resend, SendOnce};
 pub use resend::{HttpResend, Recorded};
 pub use served::{Candidate, Fate, Served, Skip, Tried, Whose};
 pub use service::Failover;
+#[cfg(feature = "serde")]
+pub(crate) use settings::Settings;
 pub use settings::{ATTEMPT_TIMEOUT, DEADLINE, MAX_ATTEMPTS};
 pub use settings::{AllFailed, Replay, WhenUnavailable};

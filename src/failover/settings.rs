@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 /// After which results another model may be asked, judged by whether the request may have been executed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Replay {
     /// Also when it has or may have been executed, as long as nothing of an answer has been handed on: better paid twice
@@ -30,6 +31,7 @@ impl Replay {
 
 /// What the caller gets when every model that was asked failed and the last one gave a response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum AllFailed {
     /// That response, as `Ok`, as a client without this crate would get it; [`Served`](crate::Served) says that all
@@ -54,7 +56,7 @@ pub enum WhenUnavailable {
 }
 
 impl WhenUnavailable {
-    fn check(self) -> Result<(), ConfigError> {
+    pub(crate) fn check(self) -> Result<(), ConfigError> {
         match self {
             Self::Fail => Ok(()),
             Self::Wait(share) if share > 0.0 && share <= 1.0 => Ok(()),

@@ -7,6 +7,8 @@ mod provider;
 #[cfg(feature = "http")]
 pub use credential::Credential;
 pub use provider::Provider;
+#[cfg(all(feature = "http", feature = "serde"))]
+pub(crate) use provider::check_base_url;
 
 use crate::machine::{
     breaker::BreakerConfig,

@@ -176,6 +176,12 @@ impl HttpProvider {
     }
 }
 
+/// Whether it is a base URL. The error shows nothing that may be secret.
+#[cfg(all(feature = "http", feature = "serde"))]
+pub(crate) fn check_base_url(url: &str) -> Result<(), ConfigError> {
+    parse_base_url(url).map(drop)
+}
+
 #[cfg(feature = "http")]
 fn parse_base_url(url: &str) -> Result<http::Uri, ConfigError> {
     let error = |value: &str, problem| ConfigError::new("base_url", value, problem);

@@ -71,7 +71,7 @@ impl ModelsBuilder {
     }
 
     /// Everything that can be wrong is wrong here.
-    pub(super) fn check(self) -> Result<(Catalogue, usize), ConfigError> {
+    pub(crate) fn check(self) -> Result<(Catalogue, usize), ConfigError> {
         if self.max_keys == 0 {
             return Err(ConfigError::new("max_keys", "0", "must be at least 1"));
         }

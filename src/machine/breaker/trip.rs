@@ -71,6 +71,10 @@ pub enum Trip {
 }
 
 impl Trip {
+    /// The least number of calls that the default rule on a rate judges: 10.
+    pub const MINIMUM_CALLS: u32 = 10;
+    /// The window of the default rule on a rate: 60 s.
+    pub const WINDOW: Duration = Duration::from_secs(60);
     /// The buckets of a window: 10.
     pub const BUCKETS: u32 = 10;
     /// The shortest bucket: 1 ms.
@@ -139,7 +143,12 @@ impl Trip {
         Self::Consecutive { failures: 5, spanning: Duration::from_secs(1) },
         Self::Consecutive { failures: 20, spanning: Duration::ZERO },
         Self::Consecutive { failures: 2, spanning: Duration::from_secs(30) },
-        Self::FailureRate { rate: 0.5, minimum_calls: 10, window: Duration::from_secs(60), buckets: Self::BUCKETS },
+        Self::FailureRate {
+            rate: 0.5,
+            minimum_calls: Self::MINIMUM_CALLS,
+            window: Self::WINDOW,
+            buckets: Self::BUCKETS,
+        },
     ];
 
     /// Whether it counts calls in a window. Such rules are for models: a provider has none.
@@ -147,7 +156,7 @@ impl Trip {
         !matches!(self, Self::Consecutive { .. })
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         match *self {
             Self::Consecutive { failures, .. } => config::at_least_one("trip.consecutive.failures", failures),
             Self::FailureRate { rate, minimum_calls, window, buckets } => {
