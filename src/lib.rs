@@ -21,6 +21,7 @@
 //!   stream.
 //! - [`Models`] is the registry that engine and breaker share: the ordered models with all their live state, and the handle
 //!   that an operator reads and commands. With a key, such as a tenant, there is one for each ([`Models::for_key`]).
+//! - [`Events`] tells any number of listeners what happens there, each [`Event`] typed and named ([`Models::events`]).
 //! - A [`Verdict`] is what one result means, on three separate axes: what to do next, whom it credits or blames, and
 //!   whether the upstream may have executed the request. [`HttpClassify`] gives it by the table of statuses.
 //! - [`Served`] says who answered, and what became of every candidate before.
@@ -123,8 +124,8 @@ pub use crate::{
     },
     model::{Model, Provider},
     models::{
-        BreakerSnapshot, History, ModelSnapshot, Models, ModelsBuilder, Past, ProviderSnapshot, RecentError,
-        SlowCallsSnapshot, Snapshot, UnknownName, WindowSnapshot,
+        BreakerSnapshot, Event, EventKind, Events, History, Missed, ModelSnapshot, Models, ModelsBuilder, Operation,
+        Past, ProviderSnapshot, RecentError, SlowCallsSnapshot, Snapshot, UnknownName, WindowSnapshot,
     },
 };
 
@@ -180,8 +181,8 @@ pub mod defaults {
             },
         },
         models::{
-            EARLY_PROBE_AFTER, KEY_FORGOTTEN, KEY_IDLE, LAST_RESORT_EVERY, MAX_KEYS, RECENT_ERRORS, SUSPECT_CALLS,
-            SUSPECT_FLOOR, SUSPECT_MULTIPLE, SUSPECT_SUCCESSES, UNAUTHORIZED_IN_A_ROW,
+            EARLY_PROBE_AFTER, EVENT_CAPACITY, KEY_FORGOTTEN, KEY_IDLE, LAST_RESORT_EVERY, MAX_KEYS, RECENT_ERRORS,
+            SUSPECT_CALLS, SUSPECT_FLOOR, SUSPECT_MULTIPLE, SUSPECT_SUCCESSES, UNAUTHORIZED_IN_A_ROW,
         },
     };
 }

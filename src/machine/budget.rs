@@ -68,11 +68,23 @@ pub(crate) struct Bucket {
     tokens: f64,
     calls: u64,
     at: Nanos,
+    /// Whether the last withdrawal was refused.
+    exhausted: bool,
+}
+
+/// What came of asking for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Withdrawal {
+    Granted,
+    /// There is none, as when the last one was asked for.
+    Refused,
+    /// There is none, for the first time since one was granted.
+    Exhausted,
 }
 
 impl Bucket {
     pub(crate) fn new(budget: Budget) -> Self {
-        Self { tokens: budget.burst, budget, calls: 0, at: 0 }
+        Self { tokens: budget.burst, budget, calls: 0, at: 0, exhausted: false }
     }
 
     /// Another budget from now on. What was saved up stays, as far as it allows.
@@ -81,16 +93,20 @@ impl Bucket {
         self.budget = budget;
     }
 
-    /// Takes one token, `calls` being all calls so far. False when there is none.
-    pub(crate) fn withdraw(&mut self, calls: u64, now: Nanos) -> bool {
+    /// Takes one token, `calls` being all calls so far, if there is one.
+    pub(crate) fn withdraw(&mut self, calls: u64, now: Nanos) -> Withdrawal {
         self.tokens = self.left(calls, now);
         self.calls = self.calls.max(calls);
         self.at = self.at.max(now);
-        if self.tokens < 1.0 {
-            return false;
+        let was_exhausted = std::mem::replace(&mut self.exhausted, self.tokens < 1.0);
+        match (self.exhausted, was_exhausted) {
+            (false, _) => {
+                self.tokens -= 1.0;
+                Withdrawal::Granted
+            }
+            (true, false) => Withdrawal::Exhausted,
+            (true, true) => Withdrawal::Refused,
         }
-        self.tokens -= 1.0;
-        true
     }
 
     /// Gives back a token that was not used.
@@ -108,7 +124,7 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Withdrawal::*, *};
     use proptest::prelude::*;
 
     const SECOND: Nanos = 1_000_000_000;
@@ -116,12 +132,17 @@ mod tests {
     #[test]
     fn calls_and_time_fill_it_and_withdrawals_empty_it() {
         let mut bucket = Bucket::new(Budget::default().burst(2.0));
-        assert!(bucket.withdraw(0, 0) && bucket.withdraw(0, 0));
-        assert!(!bucket.withdraw(0, 0));
-        assert!(!bucket.withdraw(4, 0));
-        assert!(bucket.withdraw(5, 0));
-        assert!(!bucket.withdraw(5, SECOND / 3 - 1));
-        assert!(bucket.withdraw(5, SECOND / 3 + 1));
+        let asked = [(0, 0), (0, 0), (0, 0), (4, 0), (5, 0), (5, SECOND / 3 - 1), (5, SECOND / 3 + 1), (5, SECOND / 2)];
+        let came = asked.map(|(calls, now)| bucket.withdraw(calls, now));
+        assert_eq!(came, [Granted, Granted, Exhausted, Refused, Granted, Exhausted, Granted, Exhausted]);
+    }
+
+    #[test]
+    fn one_that_never_has_a_token_is_exhausted_once() {
+        let mut bucket = Bucket::new(Budget::default().burst(0.0));
+        assert_eq!([0, 1, 2].map(|at| bucket.withdraw(at, at * SECOND)), [Exhausted, Refused, Refused]);
+        bucket.set(Budget::default());
+        assert_eq!([2, 3].map(|at| bucket.withdraw(0, at * SECOND)), [Refused, Granted]);
     }
 
     proptest! {
@@ -134,7 +155,7 @@ mod tests {
             for (more, later) in steps {
                 calls += more;
                 now += later;
-                while bucket.withdraw(calls, now) {
+                while bucket.withdraw(calls, now) == Granted {
                     taken += 1;
                 }
                 let most = 30.0 + calls as f64 * 0.2 + now as f64 * 3e-9;

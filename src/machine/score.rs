@@ -202,13 +202,14 @@ impl Score {
         self.change(|counts| counts.faded(tick(now)).held_below(u64::from(OUTCOMES_AFTER_CLOSING) * ONE));
     }
 
-    /// Back to knowing nothing.
-    pub(crate) fn reset(&self) {
+    /// Back to knowing nothing. Says the tier if that has changed by it.
+    pub(crate) fn reset(&self) -> Option<Tier> {
         self.counts.store(0, Ordering::Relaxed);
-        self.degraded.store(0, Ordering::Relaxed);
+        let was_degraded = self.degraded.swap(0, Ordering::Relaxed) != 0;
         if let Some(latency) = self.latency() {
             latency.reset();
         }
+        was_degraded.then_some(Tier::Healthy)
     }
 
     /// `H`, in [0, 1].
@@ -533,7 +534,9 @@ mod tests {
             for (what, took, now) in calls {
                 match what {
                     0 => score.closed(now),
-                    1 => score.reset(),
+                    1 => {
+                        score.reset();
+                    }
                     2 => {
                         score.tier(now);
                     }

@@ -14,7 +14,7 @@ use crate::machine::{
     breaker::BreakerConfig,
     config::{self, ConfigError},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// What is asked for and can fail on its own: an AI model, a deployment, a region.
 ///
@@ -33,7 +33,7 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Model {
-    name: Box<str>,
+    name: Arc<str>,
     provider: Box<str>,
     upstream_name: Option<Box<str>>,
     cost: f64,
@@ -167,6 +167,10 @@ impl Model {
     /// Its own attempt timeout, if it has one.
     pub fn get_attempt_timeout(&self) -> Option<Duration> {
         self.attempt_timeout
+    }
+
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     pub(crate) fn get_breaker(&self) -> &BreakerConfig {

@@ -9,6 +9,7 @@ use crate::machine::{
 
 #[cfg(feature = "http")]
 use super::credential::Credential;
+use std::sync::Arc;
 
 /// What several models share and lose together: a host and a credential. 56 models behind one endpoint are 56 models
 /// on one provider.
@@ -25,7 +26,7 @@ use super::credential::Credential;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Provider {
-    name: Box<str>,
+    name: Arc<str>,
     breaker: BreakerConfig,
     budget: Budget,
     max_in_flight: Option<u32>,
@@ -115,6 +116,10 @@ impl Provider {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     pub(crate) fn get_breaker(&self) -> BreakerConfig {

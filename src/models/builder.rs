@@ -3,6 +3,7 @@
 use super::{
     Family, Models,
     catalogue::{Catalogue, Seeds},
+    events::{Channel, EVENT_CAPACITY},
     keys::{Keys, MAX_KEYS},
 };
 use crate::{
@@ -23,12 +24,22 @@ pub struct ModelsBuilder {
     providers: Vec<Provider>,
     models: Vec<Model>,
     max_keys: usize,
+    event_capacity: usize,
     seed: Option<u64>,
 }
 
+/// More events than this are not kept: each takes its place from the first listener on.
+const MOST_EVENTS: usize = 1 << 20;
+
 impl ModelsBuilder {
     pub(super) fn new() -> Self {
-        Self { providers: Vec::new(), models: Vec::new(), max_keys: MAX_KEYS, seed: None }
+        Self {
+            providers: Vec::new(),
+            models: Vec::new(),
+            max_keys: MAX_KEYS,
+            event_capacity: EVENT_CAPACITY,
+            seed: None,
+        }
     }
 
     /// Adds a provider.
@@ -49,6 +60,22 @@ impl ModelsBuilder {
         self
     }
 
+    /// How many events are kept for a listener that is slow, from 1 to 1,048,576, rounded up to a power of two; see
+    /// [`Models::events`]. Their places are taken once somebody listens. Default: [`EVENT_CAPACITY`], which is 1,024.
+    ///
+    /// ```
+    /// use tower_failover::{Models, Provider, Model};
+    ///
+    /// let builder = Models::builder().provider(Provider::new("nexa")).model(Model::new("sdxl", "nexa"));
+    /// let models = builder.clone().event_capacity(64).build()?;
+    /// assert_eq!(builder.event_capacity(0).build().unwrap_err().field(), "event_capacity");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn event_capacity(mut self, events: usize) -> Self {
+        self.event_capacity = events;
+        self
+    }
+
     /// Seeds the jitter, so that a test can be repeated. Default: another seed each time.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -63,17 +90,23 @@ impl ModelsBuilder {
     /// zero where it cannot be, or beyond its bounds. The error names the field and the value.
     pub fn build(self) -> Result<Models, ConfigError> {
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(self.models.len()));
+        let events = Arc::new(Channel::new(self.event_capacity));
         let (catalogue, max_keys) = self.check()?;
         let (catalogue, seeds, epoch) = (Arc::new(catalogue), Arc::new(Seeds::new(seed)), Instant::now());
-        let registry = Swap::new(catalogue.begin(None, epoch, stripe::count(), &seeds));
-        let keys = Keys::new(catalogue, epoch, max_keys, Arc::clone(&seeds));
-        Ok(Models { registry: registry.clone(), key: None, family: Arc::new(Family::new(registry, keys, seeds)) })
+        let registry = Swap::new(catalogue.begin(None, epoch, stripe::count(), &seeds, &events));
+        let keys = Keys::new(catalogue, epoch, max_keys, Arc::clone(&seeds), Arc::clone(&events));
+        let family = Arc::new(Family::new(registry.clone(), keys, seeds, events));
+        Ok(Models { registry, key: None, family })
     }
 
     /// Everything that can be wrong is wrong here.
     pub(crate) fn check(self) -> Result<(Catalogue, usize), ConfigError> {
         if self.max_keys == 0 {
             return Err(ConfigError::new("max_keys", "0", "must be at least 1"));
+        }
+        if self.event_capacity == 0 || self.event_capacity > MOST_EVENTS {
+            let value = self.event_capacity.to_string();
+            return Err(ConfigError::new("event_capacity", value, "must lie between 1 and 1,048,576"));
         }
         Ok((Catalogue::new(self.models, self.providers)?, self.max_keys))
     }

@@ -2,6 +2,7 @@
 
 use super::{
     Registry,
+    events::Channel,
     live::{LiveModel, LiveProvider},
 };
 use crate::{
@@ -65,6 +66,7 @@ impl Catalogue {
         epoch: Instant,
         stripes: usize,
         seeds: &Seeds,
+        events: &Arc<Channel>,
     ) -> Registry {
         let models = self.models.iter();
         let models = models
@@ -72,7 +74,7 @@ impl Catalogue {
         let models = models.collect();
         let providers = self.providers.iter();
         let providers = providers.map(|shared| shared.begin(stripes, seeds.next(key.is_some()))).collect();
-        Registry { epoch, models, providers, catalogue: Arc::clone(self), key }
+        Registry { epoch, models, providers, catalogue: Arc::clone(self), key, events: Arc::clone(events) }
     }
 
     /// Puts a registry of this catalogue in the place of another. Models and providers that are in both keep their state.
@@ -92,8 +94,8 @@ impl Catalogue {
             Err(_) => shared.begin(stripes, seeds.next(of_key)),
         });
         let providers = providers.collect();
-        let (epoch, key) = (before.epoch, before.key.clone());
-        place.set(Registry { epoch, models, providers, catalogue: Arc::clone(self), key });
+        let (epoch, key, events) = (before.epoch, before.key.clone(), Arc::clone(&before.events));
+        place.set(Registry { epoch, models, providers, catalogue: Arc::clone(self), key, events });
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     Registry,
     catalogue::{Catalogue, Seeds},
+    events::Channel,
     keys::Keys,
 };
 use crate::{
@@ -16,12 +17,13 @@ pub(super) struct Family {
     root: Swap<Registry>,
     pub(super) keys: Keys,
     seeds: Arc<Seeds>,
+    pub(super) events: Arc<Channel>,
     applying: Mutex<()>,
 }
 
 impl Family {
-    pub(super) fn new(root: Swap<Registry>, keys: Keys, seeds: Arc<Seeds>) -> Self {
-        Self { root, keys, seeds, applying: Mutex::new(()) }
+    pub(super) fn new(root: Swap<Registry>, keys: Keys, seeds: Arc<Seeds>, events: Arc<Channel>) -> Self {
+        Self { root, keys, seeds, events, applying: Mutex::new(()) }
     }
 
     /// All of them go on with another catalogue. Once this has returned, no request comes to the one of before.

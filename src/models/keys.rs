@@ -3,6 +3,7 @@
 use super::{
     Registry,
     catalogue::{Catalogue, Seeds},
+    events::Channel,
 };
 use crate::{
     lane::{Lane, Swap},
@@ -46,6 +47,7 @@ pub(super) struct Keys {
     catalogue: ArcSwap<Catalogue>,
     epoch: Instant,
     seeds: Arc<Seeds>,
+    events: Arc<Channel>,
     max: AtomicUsize,
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
@@ -108,12 +110,19 @@ impl Shard {
 }
 
 impl Keys {
-    pub(super) fn new(catalogue: Arc<Catalogue>, epoch: Instant, max: usize, seeds: Arc<Seeds>) -> Self {
+    pub(super) fn new(
+        catalogue: Arc<Catalogue>,
+        epoch: Instant,
+        max: usize,
+        seeds: Arc<Seeds>,
+        events: Arc<Channel>,
+    ) -> Self {
         let shards = if max <= FEW { 1 } else { 4 * stripe::count() };
         Self {
             catalogue: ArcSwap::new(catalogue),
             epoch,
             seeds,
+            events,
             max: AtomicUsize::new(max),
             hasher: RandomState::new(),
             shards: (0..shards).map(|_| Mutex::default()).collect(),
@@ -220,8 +229,8 @@ impl Keys {
 
     fn make(&self, key: &str, stripes: usize) -> (Arc<Catalogue>, Swap<Registry>) {
         let catalogue = self.catalogue.load_full();
-        let made = Swap::with(stripes, catalogue.begin(Some(key.into()), self.epoch, stripes, &self.seeds));
-        (catalogue, made)
+        let registry = catalogue.begin(Some(key.into()), self.epoch, stripes, &self.seeds, &self.events);
+        (catalogue, Swap::with(stripes, registry))
     }
 
     /// Another catalogue may have come while it was made from this one.

@@ -4,8 +4,8 @@ use super::{catalogue::Seed, history::Record};
 use crate::{
     machine::{
         Nanos,
-        breaker::{Breaker, BreakerConfig, Outcome, State, Ticket, Transition, Wait},
-        budget::Bucket,
+        breaker::{Breaker, BreakerConfig, Changed, Outcome, State, Ticket, Transition, Wait},
+        budget::{Bucket, Withdrawal},
         cooldown::Limited,
         ewma::Pace,
         explore::Turns,
@@ -147,15 +147,15 @@ impl LiveModel {
         wait: Option<Wait>,
         took: Nanos,
         now: Nanos,
-    ) -> (Option<Transition>, Option<Tier>) {
+    ) -> (Changed, Option<Tier>) {
         let tier = match outcome {
             Outcome::Neutral => None,
             _ if !self.breaker.is_live(ticket) => None,
             Outcome::Success => self.count(true, now),
             Outcome::Failure(_) => self.count(false, now),
         };
-        let transition = self.breaker.settle_timed(ticket, outcome, wait, took, now);
-        match &transition {
+        let changed = self.breaker.settle_timed(ticket, outcome, wait, took, now);
+        match &changed.transition {
             Some(Transition { to: State::Open, cause, .. }) => {
                 self.skips.reset();
                 self.ramp.opened(*cause);
@@ -166,7 +166,7 @@ impl LiveModel {
             }
             _ => {}
         }
-        (transition, tier)
+        (changed, tier)
     }
 
     fn count(&self, success: bool, now: Nanos) -> Option<Tier> {
@@ -297,7 +297,7 @@ impl LiveProvider {
         Self { provider, models, breaker, state: Arc::clone(&self.state) }
     }
 
-    pub(crate) fn withdraw(&self, calls: u64, now: Nanos) -> bool {
+    pub(super) fn withdraw(&self, calls: u64, now: Nanos) -> Withdrawal {
         lock(&self.bucket).withdraw(calls, now)
     }
 

@@ -2,6 +2,8 @@
 
 mod builder;
 mod catalogue;
+mod changes;
+mod events;
 mod family;
 mod history;
 mod keys;
@@ -9,6 +11,7 @@ mod live;
 mod snapshot;
 
 pub use builder::ModelsBuilder;
+pub use events::{EVENT_CAPACITY, Event, EventKind, Events, Missed, Operation};
 pub use history::{History, Past, RECENT_ERRORS, RecentError};
 pub use keys::{KEY_FORGOTTEN, KEY_IDLE, MAX_KEYS};
 pub use live::{
@@ -20,19 +23,13 @@ pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, SlowCallsSn
 
 use crate::{
     lane::{Lane, Swap},
-    log::say,
-    machine::{
-        Nanos,
-        breaker::{Breaker, Cause, Command, State, Transition, Wait},
-        config::ConfigError,
-        nanos,
-        score::Tier,
-    },
+    machine::{Nanos, breaker::Command, config::ConfigError, nanos, score::Tier},
     model::Model,
 };
 use catalogue::Catalogue;
+use changes::Who;
+use events::Channel;
 use family::Family;
-use smallvec::SmallVec;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -89,10 +86,8 @@ pub(crate) struct Registry {
     catalogue: Arc<Catalogue>,
     /// Whose it is, if not everybody's.
     key: Option<Arc<str>>,
+    events: Arc<Channel>,
 }
-
-/// The number of a model or a provider, and how its breaker changed, if it did.
-pub(crate) type Change = (usize, Option<Transition>);
 
 /// No model, or no provider, has this name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +154,25 @@ impl Models {
         (Snapshot::take(&registry), History::take(&registry))
     }
 
+    /// What happens from now on: transitions of breakers, changes of tier, cooldowns, exhausted budgets, commands; of this
+    /// registry and of all keys, whichever of them is asked. For any number of listeners, none of whom slows a request.
+    ///
+    /// ```
+    /// use tower_failover::{Command, Model, Models, Provider};
+    ///
+    /// let models = Models::builder().provider(Provider::new("nexa")).model(Model::new("sdxl", "nexa")).build()?;
+    /// let mut events = models.events();
+    /// models.for_key("tenant-7").command("sdxl", Command::Disable)?;
+    ///
+    /// let event = events.try_recv().expect("one")?;
+    /// assert_eq!((event.key.as_deref(), event.model()), (Some("tenant-7"), Some("sdxl")));
+    /// assert_eq!(event.kind.to_string(), "command: disable");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn events(&self) -> Events {
+        self.family.events.listen()
+    }
+
     /// Goes on with another configuration while requests run: other models, another order, other costs, timeouts, bounds,
     /// budgets, breakers, URLs and credentials, for all keys as well.
     ///
@@ -185,10 +199,12 @@ impl Models {
     ///
     /// # Errors
     ///
-    /// As [`ModelsBuilder::build`]; then nothing has changed. A [`seed`](ModelsBuilder::seed) is not looked at.
+    /// As [`ModelsBuilder::build`]; then nothing has changed. A [`seed`](ModelsBuilder::seed) is not looked at, and the
+    /// [`event_capacity`](ModelsBuilder::event_capacity) stays.
     pub fn apply(&self, builder: ModelsBuilder) -> Result<(), ConfigError> {
         let (catalogue, max_keys) = builder.check()?;
         self.family.apply(catalogue, max_keys);
+        self.local().applied();
         Ok(())
     }
 
@@ -200,11 +216,7 @@ impl Models {
     pub fn command(&self, model: &str, command: Command) -> Result<(), UnknownName> {
         let registry = self.local();
         let index = registry.find(model).ok_or_else(|| UnknownName::model(model))?;
-        registry.change_model(index, |breaker, now| breaker.command(command, now));
-        if command == Command::Reset {
-            registry.models[index].score.reset();
-            registry.models[index].ramp.end();
-        }
+        registry.operate(Who::Model(index), Operation::Command(command));
         Ok(())
     }
 
@@ -216,10 +228,7 @@ impl Models {
     pub fn command_provider(&self, provider: &str, command: Command) -> Result<(), UnknownName> {
         let registry = self.local();
         let index = registry.find_provider(provider)?;
-        registry.change_provider(index, |breaker, now| breaker.command(command, now));
-        if command == Command::Reset {
-            registry.providers[index].ramp.end();
-        }
+        registry.operate(Who::Provider(index), Operation::Command(command));
         Ok(())
     }
 
@@ -232,7 +241,7 @@ impl Models {
     pub fn cool_down(&self, model: &str, wait: Duration) -> Result<(), UnknownName> {
         let registry = self.local();
         let index = registry.find(model).ok_or_else(|| UnknownName::model(model))?;
-        registry.change_model(index, |breaker, now| breaker.cool_down(Wait::For(wait), now));
+        registry.operate(Who::Model(index), Operation::CoolDown(wait));
         Ok(())
     }
 
@@ -244,7 +253,7 @@ impl Models {
     pub fn cool_down_provider(&self, provider: &str, wait: Duration) -> Result<(), UnknownName> {
         let registry = self.local();
         let index = registry.find_provider(provider)?;
-        registry.change_provider(index, |breaker, now| breaker.cool_down(Wait::For(wait), now));
+        registry.operate(Who::Provider(index), Operation::CoolDown(wait));
         Ok(())
     }
 
@@ -371,68 +380,6 @@ impl Registry {
         self.providers[provider].models.iter().map(|index| self.models[*index].flow.started()).sum()
     }
 
-    fn change_model(&self, index: usize, change: impl FnOnce(&Breaker, Nanos) -> Option<Transition>) {
-        let now = self.now();
-        let transition = change(&self.models[index].breaker, now);
-        self.changed((index, transition), (self.models[index].provider, None), now);
-    }
-
-    fn change_provider(&self, index: usize, change: impl FnOnce(&Breaker, Nanos) -> Option<Transition>) {
-        let now = self.now();
-        let transition = change(&self.providers[index].breaker, now);
-        self.changed((0, None), (index, transition), now);
-    }
-
-    /// Says what changed of a model's breaker and its provider's, once both are settled and no lock is held. A provider
-    /// that has closed makes its open models half-open.
-    pub(crate) fn changed(&self, model: Change, provider: Change, now: Nanos) {
-        if model.1.is_none() && provider.1.is_none() {
-            return;
-        }
-        let mut changes = SmallVec::<[(usize, Transition); 4]>::new();
-        changes.extend(model.1.map(|transition| (model.0, transition)));
-        let own = changes.len();
-        if let Some(transition) = &provider.1 {
-            self.providers[provider.0].changed(transition, now);
-        }
-        if provider.1.is_some_and(|transition| transition.to == State::Closed) {
-            let hasten = |model: &usize| Some((*model, self.models[*model].breaker.hasten(now)?));
-            changes.extend(self.providers[provider.0].models.iter().filter_map(hasten));
-        }
-        let mut of_providers = SmallVec::<[(usize, Transition); 2]>::new();
-        let by_last_resort = |change: &Change| change.1.is_some_and(|transition| transition.cause == Cause::LastResort);
-        // All were down, and one is back: the others may be too, and need not sit out their waits. Of a provider that is
-        // back, be it with a failure of its model, it is the other providers.
-        let hasten = |breaker: &Breaker| breaker.hasten_because(Cause::LastResort, now);
-        if by_last_resort(&model) || by_last_resort(&provider) {
-            let providers = self.providers.iter().enumerate().filter(|(index, _)| *index != provider.0);
-            of_providers.extend(providers.filter_map(|(index, live)| Some((index, hasten(&live.breaker)?))));
-        }
-        if by_last_resort(&model) {
-            let models = self.models.iter().enumerate();
-            changes.extend(models.filter_map(|(index, live)| Some((index, hasten(&live.breaker)?))));
-        }
-        for (index, transition) in &changes {
-            self.models[*index].record.changed(transition, now);
-        }
-        let of_provider = provider.1.map(|transition| (provider.0, transition));
-        for (index, transition) in of_providers.iter().chain(&of_provider) {
-            self.providers[*index].record.changed(transition, now);
-        }
-        for (index, transition) in &changes[..own] {
-            self.log_model(*index, transition, now);
-        }
-        if let Some(transition) = &provider.1 {
-            self.log(None, self.providers[provider.0].provider.name(), transition, now);
-        }
-        for (index, transition) in &of_providers {
-            self.log(None, self.providers[*index].provider.name(), transition, now);
-        }
-        for (index, transition) in &changes[own..] {
-            self.log_model(*index, transition, now);
-        }
-    }
-
     /// Whether a last resort may go through to this provider now: one a second. The providers take turns, as far as that
     /// goes, so that somebody is asked more often than that when all are down.
     pub(crate) fn take_last_resort(&self, provider: usize, now: Nanos) -> bool {
@@ -451,7 +398,7 @@ impl Registry {
     /// In which tier a model is.
     pub(crate) fn tier(&self, index: usize, now: Nanos) -> Tier {
         let (tier, changed) = self.models[index].tier(now);
-        self.tier_changed(index, changed);
+        self.tier_changed(index, changed, now);
         tier
     }
 
@@ -472,35 +419,5 @@ impl Registry {
             return Tier::Degraded;
         }
         if tier == Tier::Degraded && live.takes_turn(now) { Tier::Healthy } else { tier }
-    }
-
-    /// Says that a model has come into another tier.
-    pub(crate) fn tier_changed(&self, index: usize, tier: Option<Tier>) {
-        let Some(tier) = tier else { return };
-        let model = &self.models[index].model;
-        let (name, provider, key) = (model.name(), model.provider(), self.key());
-        say(|| tracing::info!(model = name, provider, key, tier = %tier, "tier changed"));
-    }
-
-    fn log_model(&self, index: usize, transition: &Transition, now: Nanos) {
-        let model = &self.models[index].model;
-        self.log(Some(model.name()), model.provider(), transition, now);
-    }
-
-    /// One line; without a model it is the provider's own breaker.
-    fn log(&self, model: Option<&str>, provider: &str, transition: &Transition, now: Nanos) {
-        let retry_in_ms = transition.retry_at.map(|at| at.saturating_sub(now) / 1_000_000);
-        say(|| {
-            tracing::info!(
-                model,
-                provider,
-                key = self.key(),
-                from = %transition.from,
-                to = %transition.to,
-                cause = %transition.cause,
-                retry_in_ms,
-                "breaker changed",
-            );
-        });
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     lane::Lane,
     machine::{
         Nanos,
-        breaker::{Evidence, Outcome, Ticket},
+        breaker::{Changed, Evidence, Outcome, Ticket},
         score::Tier,
     },
     models::Registry,
@@ -57,7 +57,7 @@ impl Committed {
             self.registry.models[self.index].pace.first_byte(took);
             // What nobody waited for was there before: a slow reader is not a slow model.
             let tier = self.began(if waited { took } else { self.head_took }, now);
-            self.registry.tier_changed(self.index, tier);
+            self.registry.tier_changed(self.index, tier, now);
         }
     }
 
@@ -66,7 +66,7 @@ impl Committed {
         let now = self.registry.now();
         let tier = if self.arrived { None } else { self.began(self.head_took, now) };
         self.close(Outcome::Success, Outcome::Neutral, now);
-        self.registry.tier_changed(self.index, tier);
+        self.registry.tier_changed(self.index, tier, now);
     }
 
     /// The body has failed, or stalled.
@@ -97,8 +97,8 @@ impl Committed {
         live.flow.end();
         let (of_model, tier) = live.settle(self.model, model, None, self.head_took, now);
         let of_provider = self.registry.providers[live.provider].breaker.settle(self.provider, provider, None, now);
-        self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
-        self.registry.tier_changed(self.index, tier);
+        self.registry.changed((self.index, of_model), (live.provider, of_provider.into()), now);
+        self.registry.tier_changed(self.index, tier, now);
     }
 }
 
@@ -141,14 +141,14 @@ impl Permit {
             None
         };
         let (model, (of_model, tier)) = match self.model {
-            ordinary @ Ticket::Counted { .. } => (ordinary, (None, None)),
+            ordinary @ Ticket::Counted { .. } => (ordinary, (Changed::default(), None)),
             probe => {
                 let changes = live.settle(probe, Outcome::Success, None, took, now);
                 (live.breaker.follow_up(), changes)
             }
         };
-        self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
-        self.registry.tier_changed(self.index, tier.or(began));
+        self.registry.changed((self.index, of_model), (live.provider, of_provider.into()), now);
+        self.registry.tier_changed(self.index, tier.or(began), now);
         Committed {
             registry: self.registry.clone(),
             index: self.index,

@@ -13,7 +13,7 @@ use crate::{
     lane::Lane,
     machine::{
         Nanos,
-        breaker::{Admission, Breaker, Evidence, Outcome, Refusal, Ticket, Wait},
+        breaker::{Admission, Breaker, Changed, Evidence, Outcome, Refusal, Ticket, Wait},
         cooldown::{MAX_COOLDOWN, MIN_COOLDOWN},
         pending::Place,
     },
@@ -178,7 +178,7 @@ impl Permit {
         if provider.is_err() {
             live.breaker.settle(model, Outcome::Neutral, None, now);
         }
-        registry.changed((index, of_model), (live.provider, of_provider), now);
+        registry.changed((index, of_model.into()), (live.provider, of_provider.into()), now);
         Ok(Self {
             registry: registry.clone(),
             index,
@@ -265,7 +265,7 @@ impl Permit {
         if let (Some(wait), true) = (model_wait, counts && provider_counts) {
             self.limited(wait, now);
         }
-        self.registry.tier_changed(self.index, tier);
+        self.registry.tier_changed(self.index, tier, now);
     }
 
     /// Keeps for people what failed or was limited.
@@ -328,7 +328,7 @@ impl Permit {
         let provider = self.live_provider();
         if provider.limited(self.live().number, now) {
             let told = provider.breaker.cool_down(wait, now);
-            self.registry.changed((self.index, None), (self.live().provider, told), now);
+            self.registry.changed((self.index, Changed::default()), (self.live().provider, told), now);
         }
     }
 
@@ -349,9 +349,9 @@ impl Permit {
         }
         let took = now.saturating_sub(self.started);
         let (of_model, tier) = live.settle(self.model, model.0, model.1, took, now);
-        let of_provider = self.live_provider().breaker.settle(self.provider, provider.0, provider.1, now);
+        let of_provider = self.live_provider().breaker.settle_timed(self.provider, provider.0, provider.1, 0, now);
         self.registry.changed((self.index, of_model), (live.provider, of_provider), now);
-        self.registry.tier_changed(self.index, tier);
+        self.registry.tier_changed(self.index, tier, now);
     }
 
     fn live(&self) -> &LiveModel {

@@ -175,8 +175,11 @@ impl Journey {
             return Ok(None);
         }
         let registry = self.registry();
-        let paid = registry.providers[provider].withdraw(registry.calls(provider), now);
-        if paid { Ok(Some(Payment::new(registry.clone(), provider))) } else { Err(Skip::Budget) }
+        if registry.withdraw(provider, now) {
+            Ok(Some(Payment::new(registry.clone(), provider)))
+        } else {
+            Err(Skip::Budget)
+        }
     }
 
     /// Whether a call would cost more than the request may, with what it has cost, may have cost, and may yet cost.

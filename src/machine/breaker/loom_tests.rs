@@ -271,7 +271,7 @@ fn minds_slow_calls() -> Breaker {
 }
 
 fn slow(breaker: &Breaker, ticket: Ticket) -> Option<Transition> {
-    breaker.settle_timed(ticket, GOOD, None, 2, 0)
+    breaker.settle_timed(ticket, GOOD, None, 2, 0).transition
 }
 
 #[test]

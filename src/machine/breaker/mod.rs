@@ -29,7 +29,7 @@ mod word;
 pub(crate) use admit::Admission;
 pub use config::BreakerConfig;
 pub use state::{Cause, Command, State};
-pub(crate) use state::{Evidence, Outcome, Refusal, Ticket, Transition, View};
+pub(crate) use state::{Changed, Evidence, Outcome, Refusal, Ticket, Transition, View};
 pub use trip::Trip;
 
 use self::{
@@ -149,10 +149,13 @@ impl Breaker {
         }
     }
 
-    /// A longer cooldown wins; a shorter one never cuts it.
-    fn lengthen_cooldown(&self, until: Option<Nanos>) {
-        let until = until.unwrap_or(0).max(self.cooldown_until.load(Ordering::Relaxed));
-        self.cooldown_until.store(until, Ordering::Relaxed);
+    /// A longer cooldown wins; a shorter one never cuts it. The new end, if it is a later one.
+    fn lengthen_cooldown(&self, until: Option<Nanos>) -> Option<Nanos> {
+        let later = until.filter(|until| *until > self.cooldown_until.load(Ordering::Relaxed));
+        if let Some(until) = later {
+            self.cooldown_until.store(until, Ordering::Relaxed);
+        }
+        later
     }
 
     /// Begins a new generation.
@@ -224,20 +227,17 @@ impl Breaker {
     }
 
     /// Blocks until the wait has elapsed, at the upstream's word or an operator's. Forced states stay.
-    pub(crate) fn cool_down(&self, wait: Wait, now: Nanos) -> Option<Transition> {
+    pub(crate) fn cool_down(&self, wait: Wait, now: Nanos) -> Changed {
         let mut locked = lock(&self.locked);
         let until = locked.cooldown_end(wait, now);
-        match self.word().state {
-            State::ForcedOpen | State::Disabled => None,
-            State::Open => {
-                self.lengthen_cooldown(Some(until));
-                None
-            }
-            State::Closed | State::HalfOpen => {
-                self.lengthen_cooldown(Some(until));
-                Some(self.enter(&mut locked, State::Open, Cause::Cooldown, now))
-            }
+        let state = self.word().state;
+        if matches!(state, State::ForcedOpen | State::Disabled) {
+            return Changed::default();
         }
+        let cooldown_until = self.lengthen_cooldown(Some(until));
+        let opens = state != State::Open;
+        let transition = opens.then(|| self.enter(&mut locked, State::Open, Cause::Cooldown, now));
+        Changed { transition, cooldown_until }
     }
 
     pub(crate) fn command(&self, command: Command, now: Nanos) -> Option<Transition> {

@@ -1,7 +1,8 @@
 //! What results do.
 
 use super::{
-    Breaker, Cause, Close, Counter, Locked, Outcome, Refusal, State, Ticket, Transition, Trip, Wait, word::Word,
+    Breaker, Cause, Changed, Close, Counter, Locked, Outcome, Refusal, State, Ticket, Transition, Trip, Wait,
+    word::Word,
 };
 use crate::{
     machine::Nanos,
@@ -16,7 +17,8 @@ struct Broken {
 }
 
 impl Breaker {
-    /// Settles a call of which nobody asks how long it took. Each ticket is settled once, which its owner sees to.
+    /// Settles a call of which nobody asks how long it took, or until when it wants to be left alone. Each ticket is settled
+    /// once, which its owner sees to.
     pub(crate) fn settle(
         &self,
         ticket: Ticket,
@@ -24,7 +26,7 @@ impl Breaker {
         cooldown: Option<Wait>,
         now: Nanos,
     ) -> Option<Transition> {
-        self.settle_timed(ticket, outcome, cooldown, 0, now)
+        self.settle_timed(ticket, outcome, cooldown, 0, now).transition
     }
 
     /// Settles a call that took so long, to its head or its commit.
@@ -35,14 +37,14 @@ impl Breaker {
         cooldown: Option<Wait>,
         took: Nanos,
         now: Nanos,
-    ) -> Option<Transition> {
+    ) -> Changed {
         match (ticket, outcome, cooldown) {
-            (Ticket::Uncounted, ..) | (Ticket::Counted { .. }, Outcome::Neutral, None) => None,
+            (Ticket::Uncounted, ..) | (Ticket::Counted { .. }, Outcome::Neutral, None) => Changed::default(),
             (Ticket::Counted { generation }, Outcome::Success, None) => {
                 if self.word().generation == generation && self.record_success(generation, took, now) {
-                    return self.judge_slow_success(generation, took, now);
+                    return self.judge_slow_success(generation, took, now).into();
                 }
-                None
+                Changed::default()
             }
             _ => self.settle_locked(ticket, outcome, cooldown, took, now),
         }
@@ -55,24 +57,27 @@ impl Breaker {
         cooldown: Option<Wait>,
         took: Nanos,
         now: Nanos,
-    ) -> Option<Transition> {
+    ) -> Changed {
         let mut locked = lock(&self.locked);
         let word = self.word();
         if ticket.generation() != Some(word.generation) {
             // A late result changes nothing. What its upstream asks for may lengthen a cooldown that is in force.
-            if let (Some(Wait::For(wait)), true) = (cooldown, self.cooldown_until.load(Ordering::Relaxed) > now) {
-                self.lengthen_cooldown(Some(locked.cooldown_end(Wait::For(wait), now)));
-            }
-            return None;
+            let cooldown_until = match cooldown {
+                Some(Wait::For(wait)) if self.cooldown_until.load(Ordering::Relaxed) > now => {
+                    self.lengthen_cooldown(Some(locked.cooldown_end(Wait::For(wait), now)))
+                }
+                _ => None,
+            };
+            return Changed { transition: None, cooldown_until };
         }
         if let Ticket::Probe { id, .. } = ticket {
             if !locked.probes.remove(id) {
-                return None;
+                return Changed::default();
             }
             self.publish_places(&locked);
         }
         let until = cooldown.map(|wait| locked.cooldown_end(wait, now));
-        self.lengthen_cooldown(until);
+        let cooldown_until = self.lengthen_cooldown(until);
         let transition = match (ticket, outcome) {
             (Ticket::Counted { .. }, _) => self.settle_counted(&mut locked, word, outcome, took, now),
             // Whatever else it brought, it was limited.
@@ -83,10 +88,11 @@ impl Breaker {
             }
         };
         if until.is_none() || self.word().state == State::Open {
-            return transition;
+            return Changed { transition, cooldown_until };
         }
         // A limited probe has failed, and a closed breaker opens for as long as it was asked to.
-        Some(self.enter(&mut locked, State::Open, Cause::Cooldown, now))
+        let transition = Some(self.enter(&mut locked, State::Open, Cause::Cooldown, now));
+        Changed { transition, cooldown_until }
     }
 
     /// Counts a success, and says whether it is a slow one to some rule.

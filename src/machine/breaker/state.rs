@@ -132,6 +132,26 @@ pub(crate) struct Transition {
     pub(crate) retry_at: Option<Nanos>,
 }
 
+/// What has changed of a breaker, to be told once no lock is held.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Changed {
+    pub(crate) transition: Option<Transition>,
+    /// The end of a cooldown that has begun or become longer.
+    pub(crate) cooldown_until: Option<Nanos>,
+}
+
+impl Changed {
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.transition.is_none() && self.cooldown_until.is_none()
+    }
+}
+
+impl From<Option<Transition>> for Changed {
+    fn from(transition: Option<Transition>) -> Self {
+        Self { transition, cooldown_until: None }
+    }
+}
+
 /// Why a call was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {

@@ -33,7 +33,7 @@ fn law_08_forced_states_end_by_command_only() {
             changes_nothing(&breaker, now, || {
                 assert_eq!(breaker.settle(tickets[0], BAD, Some(For(secs(60))), now), None);
                 assert_eq!(breaker.hasten(now), None);
-                assert_eq!(breaker.cool_down(For(secs(60)), now), None);
+                assert_eq!(breaker.cool_down(For(secs(60)), now), Changed::default());
                 let expected = if to == State::Disabled { Ok(Ticket::Uncounted) } else { Err(Refusal::ForcedOpen) };
                 assert_eq!([admit(&breaker, now), last_resort(&breaker, now)], [expected; 2]);
             });

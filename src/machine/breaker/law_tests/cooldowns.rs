@@ -11,14 +11,15 @@ fn law_17_a_longer_cooldown_wins_and_a_shorter_one_never_cuts_it() {
 
     changes_nothing(&breaker, 0, || {
         assert_eq!(breaker.settle(stragglers[0], Outcome::Neutral, Some(For(secs(1))), 0), None);
-        assert_eq!(breaker.cool_down(For(secs(1)), 0), None);
+        assert!(breaker.cool_down(For(secs(1)), 0).is_nothing());
     });
     assert_eq!(Some(retry_at(&breaker)), first.retry_at);
 
     assert_eq!(breaker.settle(stragglers[1], Outcome::Neutral, Some(For(secs(120))), 0), None);
     assert!(retry_at(&breaker) >= at_secs(120));
-    assert_eq!(breaker.cool_down(For(secs(240)), 0), None);
+    let longer = breaker.cool_down(For(secs(240)), 0);
     assert!(retry_at(&breaker) >= at_secs(240));
+    assert_eq!(longer, Changed { transition: None, cooldown_until: Some(retry_at(&breaker)) });
 }
 
 #[test]
@@ -46,7 +47,11 @@ fn law_17_the_end_is_jittered_by_at_most_a_tenth_and_never_earlier() {
     let ends: HashSet<Nanos> = (0..1_000)
         .map(|seed| {
             let breaker = Breaker::new(config(), 1, 1, seed);
-            breaker.cool_down(For(secs(100)), SECOND).and_then(|transition| transition.retry_at).expect("for a time")
+            breaker
+                .cool_down(For(secs(100)), SECOND)
+                .transition
+                .and_then(|transition| transition.retry_at)
+                .expect("for a time")
         })
         .collect();
     let waits = || ends.iter().map(|end| end - SECOND);

@@ -156,7 +156,8 @@ fn healthy_minutes_count_whatever_ends_them() {
             run(breaker, GOOD, ends.expect("for a time"));
         },
         |breaker, now| {
-            let ends = breaker.cool_down(For(Duration::from_millis(100)), now).and_then(|opened| opened.retry_at);
+            let ends =
+                breaker.cool_down(For(Duration::from_millis(100)), now).transition.and_then(|opened| opened.retry_at);
             run(breaker, GOOD, ends.expect("for a time"));
         },
         |breaker, now| {

@@ -73,13 +73,17 @@ fn compare(config: BreakerConfig, members: usize, ops: &[Op]) {
             Op::Settle { back, outcome, cooldown, took } => {
                 if let Some(index) = (calls.len()).checked_sub(1 + back) {
                     let ticket = calls.remove(index);
-                    let transition = breaker.settle_timed(ticket, outcome, cooldown.map(Wait::For), nanos(took), now);
-                    assert_eq!(transition, model.settle(ticket, outcome, cooldown, took, seen(now), now));
+                    let before = model.cooldown_until();
+                    let changed = breaker.settle_timed(ticket, outcome, cooldown.map(Wait::For), nanos(took), now);
+                    let transition = model.settle(ticket, outcome, cooldown, took, seen(now), now);
+                    assert_eq!(changed, Changed { transition, cooldown_until: model.cooldown_since(before) });
                 }
             }
             Op::CoolDown(wait) => {
-                let transition = breaker.cool_down(Wait::For(wait), now);
-                assert_eq!(transition, model.cool_down(wait, seen(now), now));
+                let before = model.cooldown_until();
+                let changed = breaker.cool_down(Wait::For(wait), now);
+                let transition = model.cool_down(wait, seen(now), now);
+                assert_eq!(changed, Changed { transition, cooldown_until: model.cooldown_since(before) });
             }
             Op::Hasten => assert_eq!(breaker.hasten(now), model.hasten(now)),
             Op::EndWait => assert_eq!(breaker.end_wait(now), model.end_wait(now)),

@@ -316,6 +316,15 @@ impl Model {
         }
     }
 
+    pub(super) fn cooldown_until(&self) -> Nanos {
+        self.cooldown_until
+    }
+
+    /// The end of the cooldown, if it was an earlier one before.
+    pub(super) fn cooldown_since(&self, before: Nanos) -> Option<Nanos> {
+        (self.cooldown_until > before).then_some(self.cooldown_until)
+    }
+
     fn enter(&mut self, to: State, cause: Cause, now: Nanos) -> Transition {
         let from = self.state;
         match self.config.recovery {
