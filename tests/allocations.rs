@@ -1,4 +1,4 @@
-//! What the watch over a response body allocates: nothing for a frame.
+//! What the watch over a response body allocates: nothing for a frame. And what an event does: nothing.
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 use tower::{Layer, ServiceExt, service_fn};
-use tower_failover::{FailoverLayer, HttpFinish, Model, Models, Provider};
+use tower_failover::{Command, FailoverLayer, HttpFinish, Model, Models, Provider};
 
 const WAIT: Duration = Duration::from_secs(1);
 
@@ -99,4 +99,22 @@ fn frames_that_are_waited_for_allocate_the_timer_of_the_first() {
     let control = bare(10, true);
     assert_eq!(bare(1_000, true), control);
     assert_eq!((watched(10, true), watched(1_000, true)), (control + 1, control + 1));
+}
+
+#[test]
+fn an_event_allocates_nothing_whether_anybody_listens_or_not() {
+    let models = Models::builder().provider(Provider::new("nexa")).model(Model::new("sdxl", "nexa")).build();
+    let models = models.expect("valid");
+    let command = || {
+        for command in [Command::ForceOpen, Command::Reset] {
+            models.command("sdxl", command).expect("known");
+        }
+    };
+    command();
+    assert_eq!(measure(command).count_total, 0);
+    let mut events = models.events();
+    // More than are kept.
+    assert_eq!(measure(|| (0..1_000).for_each(|_| command())).count_total, 0);
+    let heard = || while events.try_recv().is_some() {};
+    assert_eq!(measure(heard).count_total, 0);
 }

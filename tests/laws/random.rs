@@ -1,7 +1,9 @@
 //! Law 14 and what goes with it, over random worlds: whatever the models do, what `Served` says is what happened.
 
 use crate::{
+    events::told,
     logs::listen,
+    mirror::Mirror,
     script::{Act, Fault, Readiness},
     world::{Fickle, Outcome, Req, Setup, World, attempts, fates, ms, secs, setup, tried, trips_after},
 };
@@ -423,6 +425,7 @@ impl Chance {
 
     async fn run(&self) {
         let world = self.world();
+        let (mut events, mut mirror) = (world.models.events(), Mirror::default());
         let begun = self.begin(&world).await;
         // Failed attempts: as the log has them, as is known of them, and whether that is all.
         let (lines, failed, all_known) = (Rc::new(Cell::new(0)), Cell::new(0), Cell::new(true));
@@ -470,6 +473,8 @@ impl Chance {
         assert_eq!(world.script.unready_calls(), 0, "law 11");
         assert_eq!(world.script.under_way(), 0, "law 13");
         let snapshot = world.models.snapshot();
+        mirror.hear(&told(&mut events));
+        mirror.check(&world.models);
         assert!(snapshot.models.iter().all(|model| model.in_flight == 0 && model.breaker.probes == 0), "{snapshot:?}");
         assert!(snapshot.providers.iter().all(|provider| provider.breaker.probes == 0), "{snapshot:?}");
         let calls: u64 = snapshot.models.iter().map(|model| model.calls).sum();
