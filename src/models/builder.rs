@@ -61,7 +61,7 @@ impl ModelsBuilder {
     }
 
     /// How many events are kept for a listener that is slow, from 1 to 1,048,576, rounded up to a power of two; see
-    /// [`Models::events`]. Their places are taken once somebody listens. Default: [`EVENT_CAPACITY`], which is 1,024.
+    /// [`Models::events`]. Each takes about 150 bytes, once somebody listens. Default: [`EVENT_CAPACITY`], which is 1,024.
     ///
     /// ```
     /// use tower_failover::{Models, Provider, Model};

@@ -63,13 +63,14 @@ pub const EVENT_CAPACITY: usize = 1_024;
 ///
 /// # Order
 ///
-/// What one thread does comes in the order in which it happened. Of one call or one command: first the command, then what
-/// became of the model's breaker, its provider's, and those that follow from these; a cooldown before the transition that
-/// it causes; the model's tier last. Nothing is told before all of that is done, so that a snapshot shows it already, and
-/// maybe what has happened since.
+/// What one thread does comes in the order in which it happened. Of one call or command: first the command, then what
+/// became of the model's breaker, of its provider's, and of those that follow from these; a cooldown before the transition
+/// that it causes; then the model's tier; and last the cooldown of a provider two of whose models were limited. What is told
+/// is done: a snapshot shows it, and maybe what has happened since.
 ///
-/// What two threads do at one moment may come in either order, even that of one breaker. Whoever keeps a copy of the state
-/// compares it now and then with a [`snapshot`](crate::Models::snapshot), after [`Missed`] at the latest.
+/// What two threads do at one moment may come in either order, even of one breaker. And a request that began before
+/// [`Models::apply`](crate::Models::apply) may still tell of models and breakers as they were. Whoever keeps a copy of the
+/// state compares it now and then with a [`snapshot`](crate::Models::snapshot), after [`Missed`] at the latest.
 ///
 /// # What is not told
 ///
