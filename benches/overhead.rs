@@ -28,7 +28,7 @@ use tower_failover::{
 
 const ROUNDS: usize = 15;
 const CALLS: u32 = 100_000;
-/// Rounds of those that skip are shorter, as they are of less than a time slice, and so many more.
+/// Rows that skip have so many times more rounds, each shorter than what a scheduler gives at once.
 const CALLS_THAT_SKIP: u32 = 1_000;
 const MORE_ROUNDS: usize = 20;
 const HOUR: Duration = Duration::from_secs(3600);

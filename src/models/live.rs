@@ -398,42 +398,50 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Op {
         Begin,
-        Answer(usize),
-        GiveUp(usize),
+        Answer(prop::sample::Index),
+        GiveUp(prop::sample::Index),
+        /// So many half seconds pass: instants often meet exactly.
+        Pass(u64),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            4 => Just(Op::Begin),
+            1 => any::<prop::sample::Index>().prop_map(Op::Answer),
+            1 => any::<prop::sample::Index>().prop_map(Op::GiveUp),
+            2 => (1_u64..3).prop_map(Op::Pass),
+        ]
     }
 
     proptest! {
         #[test]
-        fn a_model_is_suspect_exactly_when_it_would_be_to_one_who_always_looks(
-            ops in prop::collection::vec((0_u64..600, prop_oneof![
-                5 => Just(Op::Begin),
-                2 => (0_usize..100).prop_map(Op::Answer),
-                1 => (0_usize..100).prop_map(Op::GiveUp),
-            ]), 0..300),
-        ) {
-            let [looked_at, always] = [(); 2].map(|()| LiveModel::new(Arc::new(Model::new("sdxl", "nexa")), 0, 2, Seed { number: 1, seed: 7, of_key: false }));
-            let (mut now, mut under_way) = (0, Vec::new());
-            for (step, (passes, op)) in ops.into_iter().enumerate() {
-                match op {
-                    Op::Begin => {
-                        under_way.push((now, [&looked_at, &always].map(|model| model.pending.begin(now))));
-                    }
-                    Op::Answer(call) | Op::GiveUp(call) if call < under_way.len() => {
-                        let (began, places) = under_way.swap_remove(call);
-                        for (model, place) in [&looked_at, &always].into_iter().zip(places) {
+        fn a_model_is_suspect_exactly_when_it_is_to_one_who_always_looks(ops in prop::collection::vec(op(), 0..60)) {
+            let live = || {
+                let seed = Seed { number: 1, seed: 7, of_key: false };
+                LiveModel::new(Arc::new(Model::new("sdxl", "nexa")), 0, 2, seed)
+            };
+            let [model, always] = [live(), live()];
+            let both = [&model, &always];
+            for _ in 0..SUSPECT_SUCCESSES {
+                both.into_iter().for_each(|model| model.answered(0, true, 0));
+            }
+            let (mut now, mut under_way) = (nanos(SUSPECT_FLOOR), Vec::new());
+            for op in ops {
+                match &op {
+                    Op::Begin => under_way.push((now, both.map(|model| model.pending.begin(now)))),
+                    Op::Answer(call) | Op::GiveUp(call) if !under_way.is_empty() => {
+                        let (began, places) = under_way.swap_remove(call.index(under_way.len()));
+                        for (model, place) in both.into_iter().zip(places) {
                             place.into_iter().for_each(|place| model.pending.end(place));
                             if matches!(op, Op::Answer(_)) {
                                 model.answered(began, true, now);
                             }
                         }
                     }
+                    Op::Pass(halves) => now += halves * 500_000_000,
                     _ => {}
                 }
-                // Instants often meet exactly.
-                now += passes / 100 * 500_000_000;
-                if step % 3 > 0 {
-                    prop_assert_eq!(looked_at.is_suspect(now), always.seems_suspect(now), "at {}", now);
-                }
+                prop_assert_eq!(model.is_suspect(now), always.seems_suspect(now), "after {:?} at {}", op, now);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     script::{Act, Fault, Readiness},
-    world::{World, answer, assert_about, attempts, fates, ms, secs, served, setup, skip, tried, trips_after},
+    world::{World, answer, assert_about, attempts, fates, ms, secs, served, setup, skip, tried, trips_after, world},
 };
 use futures::{future::join_all, poll};
 use tokio::time::advance;
@@ -62,6 +62,25 @@ async fn law_22_it_tells_so_as_of_the_answer() {
     let error = world.ask().await.unwrap_err();
     assert_about(error.served().unwrap().elapsed(), secs(15));
     assert_eq!(error.retry_in(), world.breaker("a1").retry_in);
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_22_it_tells_so_of_each_whenever_it_was_skipped() {
+    let world = world("a1@a a2@a b1@b c1@c c2@c d1@d");
+    for (name, wait) in [("a1", 100), ("a2", 2), ("c1", 200), ("c2", 6)] {
+        world.models.cool_down(name, secs(wait)).unwrap();
+    }
+    world.script.play("b1", [Act::Fail(Fault::Reset, secs(5))]);
+    world.script.play("d1", [Act::Answer(200, secs(3))]);
+    let (_, served) = answer(world.ask().await);
+    assert_eq!(tried(&served), ["b1", "d1"]);
+    for name in ["a1", "a2", "c1", "c2"] {
+        let retry_in = match name {
+            "a2" | "c2" => Some(secs(0)),
+            _ => world.breaker(name).retry_in,
+        };
+        assert_eq!(skip(&served, name).retry_in(), retry_in, "{name}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
