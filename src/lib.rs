@@ -70,6 +70,7 @@
 //! # Features
 //!
 //! - `http` (default): everything that knows HTTP.
+//! - `metrics` (default): counters, gauges and histograms, in the module `metrics`.
 //! - `hyper-util`: tells hyper-util's connect errors (DNS, TCP, TLS) from later ones.
 //! - `load`: [`Health`] is a tower `load::Load`, for `tower::balance::p2c`.
 //! - `status`: a page that shows how everybody is, in the module `status`.
@@ -92,8 +93,14 @@ pub mod health;
 mod lane;
 mod log;
 mod machine;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "metrics/none.rs"]
+mod metrics;
 mod model;
 mod models;
+mod outcome;
 mod permit;
 #[cfg(feature = "http")]
 pub mod read_ahead;

@@ -31,7 +31,9 @@ pub struct Rejected {
 
 impl Rejected {
     pub(crate) fn new(registry: Lane<Registry>, index: usize, refused: Refused, now: Nanos) -> Self {
-        Self { registry, index, why: Skip::refused(refused, now) }
+        let why = Skip::refused(refused, now);
+        registry.meters().skip(index, why.reason());
+        Self { registry, index, why }
     }
 
     /// The model that was to be asked.

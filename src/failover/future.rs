@@ -17,6 +17,7 @@ use crate::{
     lane::Lane,
     machine::Nanos,
     models::Registry,
+    outcome::RequestEnd,
 };
 use pin_project::pin_project;
 use std::{
@@ -54,7 +55,7 @@ where
     /// For a request that carries none.
     plan: Option<Arc<Plan>>,
     /// `None` before the first poll and after the end.
-    journey: Option<Journey>,
+    journey: UnderWay,
     /// The attempt under way.
     #[pin]
     first: Option<RunOf<Req, C, A, R>>,
@@ -65,6 +66,17 @@ where
     patience: Option<Pin<Box<Sleep>>>,
     /// What the last attempt came to, in case nobody else can be asked.
     last: Option<LastOf<Req, C, A, R>>,
+}
+
+/// A request, which ends with whoever drops it if it has not ended before.
+struct UnderWay(Option<Journey>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(journey) = self.0.take() {
+            journey.dropped();
+        }
+    }
 }
 
 impl<Req, C, A, K, R, F> ResponseFuture<Req, C, A, K, R, F>
@@ -84,7 +96,7 @@ where
             clients,
             request: Some(request),
             plan,
-            journey: None,
+            journey: UnderWay(None),
             first: None,
             second: None,
             hedge: Hedging::default(),
@@ -109,7 +121,8 @@ where
         let engine = &**this.engine;
         let settings = &engine.settings;
         let mut clock = Clock::default();
-        if this.journey.is_none() {
+        let under_way = &mut this.journey.0;
+        if under_way.is_none() {
             let registry = engine.models.local();
             let now = clock.now(&registry);
             let plan = this.request.as_ref().and_then(|request| engine.resend.plan(request));
@@ -117,13 +130,16 @@ where
             let key = plan.as_ref().and_then(Plan::get_key);
             let registry = if let Some(key) = key { engine.models.local_for(key, now) } else { registry };
             match Journey::begin(registry, settings, plan, now) {
-                Ok(journey) => *this.journey = Some(journey),
-                Err(error) => return Poll::Ready(Err(Error::Plan(error))),
+                Ok(journey) => *under_way = Some(journey),
+                Err(error) => {
+                    engine.models.read(|registry| registry.meters().request(RequestEnd::BadPlan, 0));
+                    return Poll::Ready(Err(Error::Plan(error)));
+                }
             }
         }
         'request: loop {
             // Taken only by the end of the request, after which nobody polls.
-            let journey = this.journey.as_mut().expect("polled after completion");
+            let journey = under_way.as_mut().expect("polled after completion");
             if this.first.is_none() && this.second.is_none() {
                 let now = clock.now(journey.registry());
                 let choice = this.request.as_ref().and_then(|_| journey.choose(settings, now));
@@ -138,7 +154,7 @@ where
                         clock.tick();
                         continue 'request;
                     }
-                    let journey = this.journey.take().expect("present");
+                    let journey = under_way.take().expect("present");
                     return Poll::Ready(end(engine, journey, this.last.take(), now));
                 };
                 *this.hedge = Hedging::default();
@@ -190,8 +206,11 @@ where
                 }
                 Event::Skipped => continue,
                 Event::Aim(error) => {
-                    let journey = this.journey.take().expect("present");
-                    return Poll::Ready(Err(Error::Aim { error, served: journey.unanswered(now) }));
+                    let journey = under_way.take().expect("present");
+                    return Poll::Ready(Err(Error::Aim {
+                        error,
+                        served: journey.unanswered(RequestEnd::NotAimed, now),
+                    }));
                 }
                 Event::Ended(result, verdict, permit) => (result, verdict, permit),
             };
@@ -218,7 +237,7 @@ where
             }
             match result {
                 Some(Ok(response)) if !goes_on && !engine.is_all_failed_error(&verdict) => {
-                    let journey = this.journey.take().expect("present");
+                    let journey = under_way.take().expect("present");
                     let served = journey.answered(choice.model, verdict.next == Next::TryNext, now);
                     let permit = Some(OpenPermit { permit, now });
                     return Poll::Ready(Ok(engine.finish.finish(Answer { response, verdict, permit, served })));
@@ -262,16 +281,16 @@ where
     let out_of_time = journey.out_of_time(now);
     match last {
         Some(Last::Response(_, _, verdict)) if engine.is_all_failed_error(&verdict) => {
-            Err(Error::AllFailed { served: journey.unanswered(now) })
+            Err(Error::AllFailed { served: journey.unanswered(RequestEnd::AllFailed, now) })
         }
         Some(Last::Response(model, response, verdict)) => {
             let served = journey.answered(model, true, now);
             Ok(engine.finish.finish(Answer { response, verdict, permit: None, served }))
         }
-        Some(Last::Error(error)) => Err(Error::Upstream { error, served: journey.unanswered(now) }),
-        Some(Last::TimedOut) => Err(Error::TimedOut { served: journey.unanswered(now) }),
-        None if out_of_time => Err(Error::TimedOut { served: journey.unanswered(now) }),
-        None => Err(Error::Unavailable { served: journey.unanswered(now) }),
+        Some(Last::Error(error)) => Err(Error::Upstream { error, served: journey.unanswered(RequestEnd::Error, now) }),
+        Some(Last::TimedOut) => Err(Error::TimedOut { served: journey.unanswered(RequestEnd::TimedOut, now) }),
+        None if out_of_time => Err(Error::TimedOut { served: journey.unanswered(RequestEnd::TimedOut, now) }),
+        None => Err(Error::Unavailable { served: journey.unanswered(RequestEnd::Unavailable, now) }),
     }
 }
 

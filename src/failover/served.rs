@@ -7,6 +7,7 @@ use crate::{
     machine::{Nanos, breaker::Refusal, nanos},
     model::Model,
     models::Registry,
+    outcome::SkipReason,
     permit::Refused,
 };
 use std::{fmt, time::Duration};
@@ -113,6 +114,21 @@ impl Skip {
         match self {
             Self::Open(_, retry_in) | Self::Cooldown(_, retry_in) | Self::ProbesTaken(_, retry_in) => Some(*retry_in),
             _ => None,
+        }
+    }
+
+    pub(crate) fn reason(&self) -> SkipReason {
+        let of = |whose: &Whose, model, provider| if *whose == Whose::Model { model } else { provider };
+        match self {
+            Self::Open(whose, _) => of(whose, SkipReason::ModelOpen, SkipReason::ProviderOpen),
+            Self::Cooldown(whose, _) => of(whose, SkipReason::ModelCooldown, SkipReason::ProviderCooldown),
+            Self::ProbesTaken(whose, _) => of(whose, SkipReason::ModelProbesTaken, SkipReason::ProviderProbesTaken),
+            Self::ForcedOpen(whose) => of(whose, SkipReason::ModelForcedOpen, SkipReason::ProviderForcedOpen),
+            Self::Full(whose) => of(whose, SkipReason::ModelFull, SkipReason::ProviderFull),
+            Self::NotReady => SkipReason::NotReady,
+            Self::NotAimed => SkipReason::NotAimed,
+            Self::Budget => SkipReason::Budget,
+            Self::MaxCost => SkipReason::MaxCost,
         }
     }
 
@@ -242,6 +258,14 @@ impl Served {
                 skip.age(age);
             }
         }
+    }
+
+    /// Each model that was skipped, and why it was in the end.
+    pub(crate) fn skips(&self) -> impl Iterator<Item = (usize, SkipReason)> {
+        self.candidates.iter().filter_map(|entry| match &entry.fate {
+            Fate::Skipped(skip) => Some((entry.model, skip.reason())),
+            Fate::Tried(_) => None,
+        })
     }
 
     /// The model whose response this is; `None` when there is none.

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     lane::Swap,
     machine::{config::ConfigError, rng::Rng},
+    metrics::Meters,
     model::{Model, Provider},
     sync::{Mutex, lock},
 };
@@ -20,6 +21,7 @@ pub(crate) struct Catalogue {
     models: Box<[(Arc<Model>, usize)]>,
     providers: Box<[Shared]>,
     names: HashMap<Box<str>, usize>,
+    meters: Meters,
 }
 
 /// A provider with the numbers of its models.
@@ -51,8 +53,20 @@ impl Catalogue {
             placed.push((Arc::new(model), provider));
         }
         let shared = |(provider, models)| Shared { provider: Arc::new(provider), models: Arc::from(models) };
-        let providers = providers.into_iter().zip(members).map(shared).collect();
-        Ok(Self { models: placed.into(), providers, names })
+        let providers: Box<[Shared]> = providers.into_iter().zip(members).map(shared).collect();
+        let of_providers = providers.iter().map(|shared| shared.provider.name());
+        let meters = Meters::new(placed.iter().map(|(model, _)| &**model), of_providers);
+        Ok(Self { models: placed.into(), providers, names, meters })
+    }
+
+    /// Counts on where another one does.
+    pub(super) fn follow(mut self, before: &Self) -> Self {
+        self.meters.follow(&before.meters);
+        self
+    }
+
+    pub(super) fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     pub(super) fn find(&self, name: &str) -> Option<usize> {

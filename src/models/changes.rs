@@ -28,7 +28,7 @@ pub(super) enum Who {
 }
 
 /// In the order in which they are told.
-type Changes = SmallVec<[(Who, Changed); 4]>;
+pub(super) type Changes = SmallVec<[(Who, Changed); 4]>;
 
 impl Registry {
     /// Does what an operator commands.
@@ -66,6 +66,7 @@ impl Registry {
         if let Some((index, tier)) = tier {
             self.tell_tier(index, tier, now);
         }
+        self.count_changes(&changes);
         self.log_changes(&changes, now);
     }
 
@@ -77,6 +78,7 @@ impl Registry {
         let changes = self.follow(model, provider, now);
         // A subscriber of the log may command what it likes, which has then happened after all of these.
         self.tell_changes(&changes, now);
+        self.count_changes(&changes);
         self.log_changes(&changes, now);
     }
 

@@ -6,6 +6,8 @@ use super::{
     events::Channel,
     keys::Keys,
 };
+#[cfg(feature = "metrics")]
+use crate::lane::Lane;
 use crate::{
     lane::Swap,
     sync::{Mutex, lock},
@@ -28,9 +30,18 @@ impl Family {
 
     /// All of them go on with another catalogue. Once this has returned, no request comes to the one of before.
     pub(super) fn apply(&self, catalogue: Catalogue, max_keys: usize) {
-        let catalogue = Arc::new(catalogue);
-        let _one_at_a_time = lock(&self.applying);
+        let one_at_a_time = lock(&self.applying);
+        let before = self.root.local();
+        let catalogue = Arc::new(catalogue.follow(&before.catalogue));
         catalogue.succeed(&self.root, &self.seeds);
         self.keys.apply(&catalogue, max_keys);
+        drop(one_at_a_time);
+        before.meters().retire(catalogue.meters());
+    }
+
+    /// The registry of requests without a key.
+    #[cfg(feature = "metrics")]
+    pub(super) fn root(&self) -> Lane<Registry> {
+        self.root.local()
     }
 }

@@ -5,6 +5,7 @@ mod catalogue;
 mod changes;
 mod events;
 mod family;
+mod gauges;
 mod history;
 mod keys;
 mod live;
@@ -24,6 +25,7 @@ pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, SlowCallsSn
 use crate::{
     lane::{Lane, Swap},
     machine::{Nanos, breaker::Command, config::ConfigError, nanos, score::Tier},
+    metrics::Meters,
     model::Model,
 };
 use catalogue::Catalogue;
@@ -373,6 +375,11 @@ impl Registry {
     /// Whose it is, if not everybody's.
     pub(crate) fn key(&self) -> Option<&str> {
         self.key.as_deref()
+    }
+
+    /// Where everything is counted for a recorder.
+    pub(crate) fn meters(&self) -> &Meters {
+        self.catalogue.meters()
     }
 
     /// All calls to a provider so far.

@@ -10,6 +10,7 @@ use crate::{
         score::Tier,
     },
     models::Registry,
+    outcome::BodyEnd,
 };
 use std::borrow::Cow;
 use tokio::time::Instant;
@@ -58,6 +59,7 @@ impl Committed {
             // What nobody waited for was there before: a slow reader is not a slow model.
             let tier = self.began(if waited { took } else { self.head_took }, now);
             self.registry.tier_changed(self.index, tier, now);
+            self.registry.meters().first_byte(self.index, took);
         }
     }
 
@@ -67,6 +69,7 @@ impl Committed {
         let tier = if self.arrived { None } else { self.began(self.head_took, now) };
         self.close(Outcome::Success, Outcome::Neutral, now);
         self.registry.tier_changed(self.index, tier, now);
+        self.registry.meters().body(self.index, BodyEnd::Ended);
     }
 
     /// The body has failed, or stalled.
@@ -74,6 +77,7 @@ impl Committed {
         let now = self.registry.now();
         self.remember(Cow::Borrowed("its body failed or stalled"), now);
         self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.number())), now);
+        self.registry.meters().body(self.index, BodyEnd::Failed);
     }
 
     /// Keeps for people how it failed.
@@ -110,15 +114,19 @@ impl Drop for Committed {
         let now = self.registry.now();
         let live = &self.registry.models[self.index];
         let hung = self.waiting_since.is_some_and(|since| live.hung(self.started, since, now));
-        if self.entered {
+        let end = if self.entered {
             self.remember(PANICKED, now);
             self.close(Outcome::Failure(Evidence::Blame), Outcome::Neutral, now);
+            BodyEnd::Panicked
         } else if hung {
             self.remember(HUNG, now);
             self.close(Outcome::Failure(Evidence::Blame), Outcome::Failure(Evidence::Member(self.number())), now);
+            BodyEnd::Hung
         } else {
             self.close(Outcome::Neutral, Outcome::Neutral, now);
-        }
+            BodyEnd::Dropped
+        };
+        self.registry.meters().body(self.index, end);
     }
 }
 
@@ -149,6 +157,7 @@ impl Permit {
         };
         self.registry.changed((self.index, of_model), (live.provider, of_provider.into()), now);
         self.registry.tier_changed(self.index, tier.or(began), now);
+        self.count_verdict(verdict, now);
         Committed {
             registry: self.registry.clone(),
             index: self.index,

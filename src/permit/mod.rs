@@ -9,7 +9,7 @@ pub(crate) use committed::Committed;
 #[cfg(feature = "http")]
 use crate::{classify::Opening, machine::nanos};
 use crate::{
-    classify::{Charge, Cooldown, Verdict, Vouches, Why},
+    classify::{Charge, Cooldown, Executed, Verdict, Vouches, Why},
     lane::Lane,
     machine::{
         Nanos,
@@ -18,6 +18,7 @@ use crate::{
         pending::Place,
     },
     models::{LiveModel, LiveProvider, Registry},
+    outcome::{AttemptEnd, StatusKind},
 };
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -45,6 +46,8 @@ pub(crate) struct Permit {
     /// How long the first byte of the body took, where that is known.
     first_byte: Option<Nanos>,
     settled: bool,
+    /// Whether another attempt was faster.
+    lost: bool,
 }
 
 /// Who refused a call, and why.
@@ -192,6 +195,7 @@ impl Permit {
             entered: false,
             first_byte: None,
             settled: false,
+            lost: false,
         })
     }
 
@@ -231,6 +235,7 @@ impl Permit {
         if let Some(first_byte) = opening.first_byte {
             self.live().pace.first_byte(nanos(first_byte));
             self.first_byte = Some(nanos(first_byte));
+            self.registry.meters().first_byte(self.index, nanos(first_byte));
         }
     }
 
@@ -266,6 +271,29 @@ impl Permit {
             self.limited(wait, now);
         }
         self.registry.tier_changed(self.index, tier, now);
+        self.count_verdict(verdict, now);
+        if model_wait.is_some() {
+            self.registry.meters().cooldown(self.index);
+        } else if provider_wait.is_some() {
+            self.registry.meters().provider_cooldown(self.live().provider);
+        }
+    }
+
+    /// Counts a call, if it was made.
+    fn count(&self, end: AttemptEnd, status: StatusKind, executed: Executed, now: Nanos) {
+        if self.begun {
+            let (cost, took) = (self.live().model.get_cost(), now.saturating_sub(self.started));
+            self.registry.meters().attempt(self.index, end, status, executed, cost, took);
+        }
+    }
+
+    fn count_verdict(&self, verdict: &Verdict, now: Nanos) {
+        self.count(AttemptEnd::of(verdict), StatusKind::of(&verdict.why), verdict.executed, now);
+    }
+
+    /// The same of one without a result.
+    fn count_without(&self, end: AttemptEnd, now: Nanos) {
+        self.count(end, StatusKind::None, Executed::Maybe, now);
     }
 
     /// Keeps for people what failed or was limited.
@@ -292,7 +320,9 @@ impl Permit {
             let provider = of(self.provider, Evidence::Member(self.live().number));
             self.live().record.failed(Why::Lost, now.saturating_sub(self.started), now);
             self.close(model, provider, now);
+            self.count_without(AttemptEnd::Lost, now);
         }
+        self.lost = true;
     }
 
     /// What the result says of the provider.
@@ -372,15 +402,19 @@ impl Drop for Permit {
         let failure = (Outcome::Failure(Evidence::Blame), None);
         let neutral = (Outcome::Neutral, None);
         let failed = |why| self.live().record.failed(Why::Other(why), now.saturating_sub(self.started), now);
-        if self.entered {
+        let end = if self.entered {
             failed(PANICKED);
             self.close(failure, neutral, now);
+            AttemptEnd::Panicked
         } else if self.waiting && self.live().hung(self.started, self.started, now) {
             failed(HUNG);
             self.close(failure, (Outcome::Failure(Evidence::Member(self.live().number)), None), now);
+            AttemptEnd::Hung
         } else {
             self.close(neutral, neutral, now);
-        }
+            AttemptEnd::Dropped
+        };
+        self.count_without(if self.lost { AttemptEnd::Lost } else { end }, now);
     }
 }
 

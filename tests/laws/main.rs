@@ -12,6 +12,7 @@ mod hedges;
 mod keys;
 mod listeners;
 mod logs;
+mod metrics;
 mod mirror;
 mod order;
 mod outage;

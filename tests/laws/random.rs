@@ -3,6 +3,7 @@
 use crate::{
     events::told,
     logs::listen,
+    metrics::{Tally, hear},
     mirror::Mirror,
     script::{Act, Fault, Readiness},
     world::{Fickle, Outcome, Req, Setup, World, attempts, fates, ms, secs, setup, tried, trips_after},
@@ -14,7 +15,7 @@ use futures::{
 };
 use proptest::prelude::*;
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     collections::HashSet,
     panic::AssertUnwindSafe,
     rc::Rc,
@@ -431,8 +432,13 @@ impl Chance {
         let (lines, failed, all_known) = (Rc::new(Cell::new(0)), Cell::new(0), Cell::new(true));
         let heard = lines.clone();
         let listening = listen(move |line| heard.set(heard.get() + usize::from(line.contains("attempt failed"))));
+        // And as a recorder has them that is installed only now.
+        let hearing = hear();
+        let (tally, models) = (RefCell::new(Tally::default()), world.models.snapshot().models.into_iter());
+        let states = models.map(|model| (model.name, model.breaker.state)).collect();
         let one = |number: u32, wish: Wish| {
             let (world, mut engine, failed, all_known) = (&world, world.engine.clone(), &failed, &all_known);
+            let tally = &tally;
             async move {
                 sleep(wish.after).await;
                 let begun = Instant::now();
@@ -449,9 +455,13 @@ impl Chance {
                 match AssertUnwindSafe(timeout(patience, call)).catch_unwind().await {
                     Ok(Ok(Some(outcome))) => {
                         failed.set(failed.get() + failures(&outcome));
+                        tally.borrow_mut().hear(Some(&outcome));
                         self.check(world, number, &wish, outcome, begun.elapsed());
                     }
-                    _ => all_known.set(false),
+                    _ => {
+                        tally.borrow_mut().hear(None);
+                        all_known.set(false);
+                    }
                 }
                 let most = 60 + begun.elapsed().as_millis() as usize / 90;
                 assert!(polls <= most, "{polls} polls in {:?}", begun.elapsed());
@@ -467,6 +477,8 @@ impl Chance {
             .collect::<Vec<()>>()
             .await;
         drop(listening);
+        tally.into_inner().check(&world, &hearing.told(), &states);
+        drop(hearing);
         assert!(lines.get() >= failed.get(), "{} lines for {} failures", lines.get(), failed.get());
         assert!(lines.get() == failed.get() || !all_known.get(), "{} lines, {} failures", lines.get(), failed.get());
 

@@ -18,7 +18,9 @@ use crate::{
         Nanos, nanos,
         plan::{self, Cursor, Set},
     },
+    metrics::is_heard,
     models::{LiveModel, Registry},
+    outcome::RequestEnd,
     permit::Permit,
 };
 use smallvec::SmallVec;
@@ -321,15 +323,32 @@ impl Journey {
     pub(crate) fn answered(mut self, model: usize, all_failed: bool, now: Nanos) -> Served {
         self.served.answered(model, all_failed);
         self.served.ended(self.began, now);
+        self.count(if all_failed { RequestEnd::AllFailed } else { RequestEnd::Answered }, now);
         self.served
     }
 
     /// The end, without a response.
-    pub(crate) fn unanswered(mut self, now: Nanos) -> Box<Served> {
+    pub(crate) fn unanswered(mut self, end: RequestEnd, now: Nanos) -> Box<Served> {
         if self.failed {
             self.served.unanswered();
         }
         self.served.ended(self.began, now);
+        self.count(end, now);
         Box::new(self.served)
+    }
+
+    /// The end, as nobody waits for it any longer.
+    pub(crate) fn dropped(self) {
+        if is_heard() {
+            self.count(RequestEnd::Dropped, self.registry().now());
+        }
+    }
+
+    fn count(&self, end: RequestEnd, now: Nanos) {
+        let meters = self.registry().meters();
+        meters.request(end, now.saturating_sub(self.began));
+        if is_heard() {
+            self.served.skips().for_each(|(model, reason)| meters.skip(model, reason));
+        }
     }
 }

@@ -16,6 +16,11 @@ impl Breaker {
         Word::is_closed(self.word.load(Ordering::Acquire))
     }
 
+    #[cfg(feature = "metrics")]
+    pub(crate) fn state(&self) -> State {
+        self.word().state
+    }
+
     /// Whether the result of a call still counts: not after a change of state, nor if it was let through uncounted, nor
     /// that of a probe which has lost its place.
     pub(crate) fn is_live(&self, ticket: Ticket) -> bool {
