@@ -20,7 +20,7 @@ pub(crate) use file::{File, Settings};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     error::Error,
-    io,
+    io::{self, IsTerminal},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -34,7 +34,8 @@ const BUCKETS: [f64; 13] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let ansi = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_ansi(ansi).with_writer(io::stderr).init();
     let Some(path) = std::env::args_os().nth(1) else {
         tracing::error!("usage: gateway <file.toml>");
         return ExitCode::FAILURE;

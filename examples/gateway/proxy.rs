@@ -107,7 +107,8 @@ async fn unguarded(clients: &Clients, parts: Parts, body: Bytes) -> Result<Respo
     };
     let served = served.map(ToString::to_string).unwrap_or_default();
     tracing::info!(%method, path, served, "without a model: passed once to the first provider, unguarded");
-    let mut response = finish(response.map_err(|error| Refusal::engine(&error, false))?)?;
+    let response = response.map_err(|error| Refusal::engine(&error, false));
+    let mut response = response.and_then(finish).map_err(|error| error.saying("the provider has failed"))?;
     response.headers_mut().remove(HttpFinish::MODEL);
     Ok(response)
 }

@@ -235,6 +235,12 @@ async fn a_request_without_a_model_goes_once_to_the_first_provider_whatever_its_
     }
     assert_eq!((first.seen().len(), second.seen().len()), (52, 0));
     assert_eq!(gateway.state("two"), State::Closed);
+
+    let gateway = start("", NOWHERE, &second.base).await;
+    let failed = gateway.post("/v1/moderations", &json!({})).send().await.expect("an answer");
+    assert_eq!(served(&failed), ["", "", "1"]);
+    assert_eq!(error(failed).await, (502, "all_failed".to_owned()));
+    assert_eq!(second.seen().len(), 0);
 }
 
 #[tokio::test]
