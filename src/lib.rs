@@ -109,6 +109,7 @@ pub mod reqwest;
 #[cfg(feature = "status")]
 pub mod status;
 mod sync;
+mod trace;
 
 pub use crate::{
     aim::{Aim, AimError, AimFn, Attempt, Attempts, Target, aim},

@@ -9,10 +9,11 @@ macro_rules! words {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum $name { $($(#[$of])* $variant,)+ }
 
-        #[cfg(feature = "metrics")]
         impl $name {
+            #[cfg(feature = "metrics")]
             pub(crate) const COUNT: usize = [$($word),+].len();
 
+            #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
             pub(crate) fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
             }

@@ -11,6 +11,7 @@ use crate::{
     machine::Nanos,
     models::Registry,
     permit::Permit,
+    trace::Trace,
 };
 use pin_project::pin_project;
 use std::{
@@ -28,6 +29,8 @@ pub(super) struct Run<S, Fut> {
     stage: Stage<S, Fut>,
     #[pin]
     timer: Timer,
+    /// Of the call, once it is made.
+    trace: Trace,
 }
 
 #[pin_project(project = StageProj)]
@@ -71,14 +74,18 @@ pub(super) enum Last<Res, E> {
 
 impl<S, Fut> Run<S, Fut> {
     pub(super) fn new(choice: Choice, client: S) -> Self {
-        Self { choice, stage: Stage::Ready(client), timer: Timer::default() }
+        Self { choice, stage: Stage::Ready(client), timer: Timer::default(), trace: Trace::none() }
     }
 
     /// The permit of its call, if that was made.
     pub(super) fn lose(self: Pin<&mut Self>) -> Option<Permit> {
-        match self.project().stage.project() {
+        let this = self.project();
+        match this.stage.project() {
             StageProj::Ready(_) => None,
-            StageProj::Call(_, _, permit) => permit.take(),
+            StageProj::Call(_, _, permit) => {
+                this.trace.lost();
+                permit.take()
+            }
         }
     }
 
@@ -143,7 +150,10 @@ impl<S, Fut> Run<S, Fut> {
                         Err(error) => return Poll::Ready(Event::Aim(error)),
                     };
                     let ours = engine.aim.ours(target, &request);
+                    *this.trace = journey.trace(choice);
+                    let entered = this.trace.enter();
                     let future = permit.call(|| client.call(request));
+                    drop(entered);
                     journey.sent(choice);
                     *last = None;
                     this.timer.as_mut().disarm();
@@ -151,7 +161,9 @@ impl<S, Fut> Run<S, Fut> {
                 }
                 StageProj::Call(future, ours, held) => {
                     let permit = held.as_mut().expect("held until the call has ended");
+                    let entered = this.trace.enter();
                     let polled = permit.enter(|| future.poll(cx));
+                    drop(entered);
                     let target = Target::new(journey.registry(), choice.model);
                     let aimed = Aimed { model: target.model(), ours: *ours };
                     let (result, verdict) = match polled {
@@ -176,6 +188,7 @@ impl<S, Fut> Run<S, Fut> {
                             (None, engine.classify.timed_out(aimed))
                         }
                     };
+                    this.trace.came_to(&verdict);
                     let permit = held.take().expect("held until the call has ended");
                     return Poll::Ready(Event::Ended(result, verdict, permit));
                 }

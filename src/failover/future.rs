@@ -18,6 +18,7 @@ use crate::{
     machine::Nanos,
     models::Registry,
     outcome::RequestEnd,
+    trace::Trace,
 };
 use pin_project::pin_project;
 use std::{
@@ -50,6 +51,7 @@ where
 {
     engine: Lane<Engine<A, K, R, F>>,
     clients: C,
+    trace: Trace,
     /// The request, until its last copy has been sent.
     request: Option<R::Request>,
     /// For a request that carries none.
@@ -94,6 +96,7 @@ where
         Self {
             engine,
             clients,
+            trace: Trace::request(),
             request: Some(request),
             plan,
             journey: UnderWay(None),
@@ -116,8 +119,26 @@ where
 {
     type Output = Result<F::Response, Error<ClientError<Req, C, A, R>>>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = self.as_mut().drive(cx);
+        if polled.is_ready() {
+            *self.project().trace = Trace::none();
+        }
+        polled
+    }
+}
+
+impl<Req, C, A, K, R, F> ResponseFuture<Req, C, A, K, R, F>
+where
+    R: Resend<Req>,
+    A: Aim<R::Request>,
+    C: Clients<A::Request>,
+    K: Classify<ClientResponse<Req, C, A, R>, ClientError<Req, C, A, R>>,
+    F: Finish<ClientResponse<Req, C, A, R>>,
+{
+    fn drive(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let mut this = self.project();
+        let _entered = this.trace.enter();
         let engine = &**this.engine;
         let settings = &engine.settings;
         let mut clock = Clock::default();
@@ -129,9 +150,10 @@ where
             let plan = plan.or_else(|| this.plan.as_deref().cloned());
             let key = plan.as_ref().and_then(Plan::get_key);
             let registry = if let Some(key) = key { engine.models.local_for(key, now) } else { registry };
-            match Journey::begin(registry, settings, plan, now) {
+            match Journey::begin(registry, settings, plan, this.trace, now) {
                 Ok(journey) => *under_way = Some(journey),
                 Err(error) => {
+                    this.trace.ends(RequestEnd::BadPlan, None, 0);
                     engine.models.read(|registry| registry.meters().request(RequestEnd::BadPlan, 0));
                     return Poll::Ready(Err(Error::Plan(error)));
                 }

@@ -2,6 +2,7 @@
 
 use crate::{
     script::{Act, Fault, Readiness, scripted_panic},
+    traces::Eye,
     world::{Req, World, answer, judge, ms, secs, setup, trips_after, world},
 };
 use futures::FutureExt;
@@ -159,9 +160,15 @@ impl Drop for Listening {
     }
 }
 
-pub(crate) fn listen(listener: impl Fn(&str) + 'static) -> Listening {
+/// The one subscriber of the process.
+pub(crate) fn install() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Ear)).unwrap());
+    let subscriber = || tracing_subscriber::registry().with(Ear).with(Eye);
+    ONCE.call_once(|| tracing::subscriber::set_global_default(subscriber()).unwrap());
+}
+
+pub(crate) fn listen(listener: impl Fn(&str) + 'static) -> Listening {
+    install();
     LISTENER.set(Some(Rc::new(listener)));
     Listening
 }

@@ -22,5 +22,6 @@ mod random;
 mod requests;
 mod script;
 mod slow_calls;
+mod traces;
 mod unavailable;
 mod world;

@@ -22,6 +22,7 @@ use crate::{
     models::{LiveModel, Registry},
     outcome::RequestEnd,
     permit::Permit,
+    trace::Trace,
 };
 use smallvec::SmallVec;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub const PROBE_MARGIN: u32 = 100;
 
 pub(crate) struct Journey {
     served: Served,
+    /// Of the whole request.
+    trace: Trace,
     /// Whether degraded and suspect models come after the others.
     tiers: bool,
     candidates: Candidates,
@@ -78,6 +81,7 @@ impl Journey {
         registry: Lane<Registry>,
         settings: &Settings,
         plan: Option<Plan>,
+        trace: &Trace,
         now: Nanos,
     ) -> Result<Self, PlanError> {
         let (mut candidates, falls_back, deadline, max_cost) = match &plan {
@@ -88,7 +92,11 @@ impl Journey {
         if let (Some(order), true) = (order, falls_back) {
             candidates = order::ordered(&**order, &candidates, &registry, now);
         }
+        if candidates.len() > 0 {
+            trace.begins(&registry.models[candidates.get(0)].model, registry.key());
+        }
         Ok(Self {
+            trace: trace.clone(),
             tiers: settings.tiers && order.is_none(),
             served: Served::new(registry),
             within: if falls_back { candidates.len() } else { 1 },
@@ -204,6 +212,12 @@ impl Journey {
         }
         self.asked.insert(self.live(choice.model).provider);
         self.name_next(choice.model);
+    }
+
+    /// The span of an attempt.
+    pub(crate) fn trace(&self, choice: Choice) -> Trace {
+        let live = self.live(choice.model);
+        Trace::attempt(&live.model, &self.registry().providers[live.provider].provider, choice.number)
     }
 
     /// Whether anybody has been asked.
@@ -339,12 +353,13 @@ impl Journey {
 
     /// The end, as nobody waits for it any longer.
     pub(crate) fn dropped(self) {
-        if is_heard() {
+        if is_heard() || self.trace.is_some() {
             self.count(RequestEnd::Dropped, self.registry().now());
         }
     }
 
     fn count(&self, end: RequestEnd, now: Nanos) {
+        self.trace.ends(end, self.served.model(), self.attempts);
         let meters = self.registry().meters();
         meters.request(end, now.saturating_sub(self.began));
         if is_heard() {

@@ -1,0 +1,179 @@
+//! Spans, which nothing depends on: one for a request of the engine, and one for each of its attempts.
+
+use crate::{
+    classify::{Verdict, Why},
+    log::say,
+    model::{Model, Provider},
+    outcome::{AttemptEnd, RequestEnd},
+};
+use tracing::{Level, Span, Value, field::Empty, info_span, level_filters::LevelFilter};
+
+/// A span, or none if nobody is interested. A subscriber that panics breaks nothing; see [`say`].
+#[derive(Debug)]
+pub(crate) struct Trace(Span);
+
+/// For as long as this lives, whatever happens is inside the span.
+#[must_use]
+pub(crate) struct Entered<'a>(&'a Span);
+
+impl Trace {
+    pub(crate) const fn none() -> Self {
+        Self(Span::none())
+    }
+
+    #[inline]
+    fn new(make: impl FnOnce() -> Span) -> Self {
+        let mut trace = Self::none();
+        if LevelFilter::current() >= Level::INFO {
+            say(|| trace.0 = make());
+        }
+        trace
+    }
+
+    pub(crate) fn is_some(&self) -> bool {
+        !self.0.is_disabled()
+    }
+
+    /// A request, whose future has been made.
+    #[inline]
+    pub(crate) fn request() -> Self {
+        Self::new(|| {
+            info_span!(
+                "failover",
+                otel.kind = "internal",
+                otel.status_code = Empty,
+                gen_ai.request.model = Empty,
+                gen_ai.response.model = Empty,
+                error.type = Empty,
+                key = Empty,
+                outcome = Empty,
+                attempts = Empty,
+            )
+        })
+    }
+
+    /// The request has been polled: it is asked of this model first.
+    pub(crate) fn begins(&self, first: &Model, key: Option<&str>) {
+        self.record("gen_ai.request.model", first.get_upstream_name());
+        if let Some(key) = key {
+            self.record("key", key);
+        }
+    }
+
+    /// It ends, after so many attempts, with the response of this model.
+    pub(crate) fn ends(&self, end: RequestEnd, model: Option<&Model>, attempts: u32) {
+        if self.0.is_disabled() {
+            return;
+        }
+        self.record("outcome", end.word());
+        self.record("attempts", attempts);
+        if let Some(model) = model {
+            self.record("gen_ai.response.model", model.get_upstream_name());
+        }
+        if end != RequestEnd::Answered {
+            self.failed(end.word());
+        }
+    }
+
+    /// An attempt, the how manieth of its request, counted from 1.
+    #[inline]
+    pub(crate) fn attempt(model: &Model, provider: &Provider, number: u32) -> Self {
+        Self::new(|| {
+            info_span!(
+                "attempt",
+                otel.kind = "client",
+                otel.status_code = Empty,
+                gen_ai.request.model = model.get_upstream_name(),
+                gen_ai.provider.name = provider.name(),
+                server.address = address(provider),
+                http.request.resend_count = (number > 1).then_some(number - 1),
+                http.response.status_code = Empty,
+                error.type = Empty,
+                model = model.name(),
+                outcome = Empty,
+            )
+        })
+    }
+
+    /// The attempt has come to this.
+    #[inline]
+    pub(crate) fn came_to(&self, verdict: &Verdict) {
+        if self.0.is_disabled() {
+            return;
+        }
+        let end = AttemptEnd::of(verdict);
+        self.record("outcome", end.word());
+        let status = match verdict.why {
+            Why::Status(status) | Why::Code(status, _) => Some(status),
+            _ => None,
+        };
+        if let Some(status) = status {
+            self.record("http.response.status_code", status);
+        }
+        match (status, end) {
+            (Some(status @ 400..), _) => self.failed(status.to_string().as_str()),
+            (_, AttemptEnd::Success | AttemptEnd::Neutral) => {}
+            (_, end) => self.failed(end.word()),
+        }
+    }
+
+    /// Another attempt was faster.
+    pub(crate) fn lost(&self) {
+        self.record("outcome", AttemptEnd::Lost.word());
+    }
+
+    fn failed(&self, of_type: &str) {
+        self.record("error.type", of_type);
+        self.record("otel.status_code", "error");
+    }
+
+    fn record(&self, field: &'static str, value: impl Value) {
+        if !self.0.is_disabled() {
+            say(|| {
+                self.0.record(field, value);
+            });
+        }
+    }
+
+    #[inline]
+    pub(crate) fn enter(&self) -> Entered<'_> {
+        self.0.with_subscriber(|(id, subscriber)| say(|| subscriber.enter(id)));
+        Entered(&self.0)
+    }
+}
+
+impl Drop for Entered<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.with_subscriber(|(id, subscriber)| say(|| subscriber.exit(id)));
+    }
+}
+
+impl Clone for Trace {
+    fn clone(&self) -> Self {
+        let mut clone = Self::none();
+        if !self.0.is_disabled() {
+            say(|| clone.0 = self.0.clone());
+        }
+        clone
+    }
+}
+
+impl Drop for Trace {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.0.is_disabled() {
+            say(|| drop(std::mem::replace(&mut self.0, Span::none())));
+        }
+    }
+}
+
+#[cfg(feature = "http")]
+fn address(provider: &Provider) -> Option<&str> {
+    provider.get_base_url().and_then(http::Uri::host)
+}
+
+#[cfg(not(feature = "http"))]
+fn address(_: &Provider) -> Option<&str> {
+    None
+}
