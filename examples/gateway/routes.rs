@@ -13,6 +13,10 @@ pub fn passed(clients: &Arc<Clients>) -> Router {
 
 /// `/status` and `/metrics`.
 pub fn operator(clients: &Clients, metrics: PrometheusHandle) -> Router {
-    let metrics = move || async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()) };
-    Router::new().route_service("/status", Status::new(clients.models().clone())).route("/metrics", get(metrics))
+    let (models, status) = (clients.models().clone(), Status::new(clients.models().clone()));
+    let metrics = move || async move {
+        models.record_metrics();
+        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render())
+    };
+    Router::new().route_service("/status", status).route("/metrics", get(metrics))
 }

@@ -42,6 +42,10 @@ impl Failover {
         Self { wire, layer: layer.expect("both are longer than zero") }
     }
 
+    pub fn models(&self) -> &Models {
+        self.layer.models()
+    }
+
     /// Every breaker by the name of its model or provider, always in the same order.
     pub fn states(&self) -> Vec<(String, State)> {
         let snapshot = self.layer.models().snapshot();

@@ -20,6 +20,7 @@ mod progress;
 mod readme;
 mod report;
 mod schedule;
+mod scrape;
 mod servers;
 mod style;
 mod svg;
@@ -38,6 +39,7 @@ use failover::{Failover, failover_once};
 use load::{Record, Sample};
 use measure::Figures;
 use report::Side;
+use scrape::{Exporter, Scrapes};
 use servers::Servers;
 use svg::Panel;
 
@@ -86,7 +88,8 @@ fn options() -> Result<Options, String> {
 #[tokio::main]
 async fn outage(options: &Options) -> io::Result<ExitCode> {
     let run = Run::new().await?;
-    let (plain, failover) = (run.plain.side(), run.failover.side());
+    let (plain, mut failover) = (run.plain.side(), run.failover.side());
+    failover.scraped = run.scrapes.faults(&run.failover.records);
     let picture = draw(&run, &plain.figures, &failover.figures)?;
 
     println!("{}", report::table(&plain, &failover));
@@ -107,6 +110,7 @@ struct Run {
     plain: Recorded,
     failover: Recorded,
     samples: Vec<Sample>,
+    scrapes: Scrapes,
 }
 
 /// What one client and its servers have to tell.
@@ -118,33 +122,32 @@ struct Recorded {
 impl Run {
     /// Lives through the outage.
     async fn new() -> io::Result<Self> {
+        let exporter = Exporter::install()?;
         let start = Instant::now() + SETTLE;
         let plain_servers = Servers::start(start)?;
         let failover_servers = Servers::start(start)?;
         let plain = Arc::new(Wire::new(plain_servers.bases.clone(), start));
         let failover = Wire::new(failover_servers.bases.clone(), start);
         let failover = Arc::new(Failover::new(failover));
-        let (plain, (failover, samples), ()) = tokio::join!(
+        let ours = load::drive(start, Arc::clone(&failover), |client| async move { failover_once(&client).await });
+        let (plain, (ours, scrapes), samples, ()) = tokio::join!(
             load::drive(start, plain, |wire| async move { loop_once(&wire).await }),
-            async {
-                tokio::join!(
-                    load::drive(start, Arc::clone(&failover), |client| async move { failover_once(&client).await }),
-                    load::watch(start, &failover),
-                )
-            },
+            exporter.watch(failover.models(), ours),
+            load::watch(start, &failover),
             progress::show(start),
         );
         Ok(Self {
             plain: Recorded { records: plain, seen: plain_servers.stop().await? },
-            failover: Recorded { records: failover, seen: failover_servers.stop().await? },
+            failover: Recorded { records: ours, seen: failover_servers.stop().await? },
             samples,
+            scrapes,
         })
     }
 }
 
 impl Recorded {
     fn side(&self) -> Side {
-        Side { figures: Figures::of(&self.records), audit: Audit::of(&self.records, &self.seen) }
+        Side { figures: Figures::of(&self.records), audit: Audit::of(&self.records, &self.seen), scraped: Vec::new() }
     }
 }
 

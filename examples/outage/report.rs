@@ -9,6 +9,8 @@ use crate::schedule::PHASES;
 pub struct Side {
     pub figures: Figures,
     pub audit: Audit,
+    /// What a Prometheus exporter showed that does not add up.
+    pub scraped: Vec<String>,
 }
 
 /// A promise, and whether it was kept.
@@ -51,6 +53,7 @@ pub fn holds(plain: &Side, failover: &Side) -> Vec<Hold> {
         ),
         told_truly("the loop", &plain.audit),
         told_truly("failover", &failover.audit),
+        exported_truly(&failover.scraped),
     ]
 }
 
@@ -65,6 +68,12 @@ fn told_truly(name: &str, audit: &Audit) -> Hold {
         )
     };
     Hold { line, kept: audit.holds() }
+}
+
+fn exported_truly(faults: &[String]) -> Hold {
+    let line = "failover: a Prometheus exporter shows all requests, and all calls of each model".to_owned();
+    let line = if faults.is_empty() { line } else { format!("{line} ({})", faults.join("; ")) };
+    Hold { line, kept: faults.is_empty() }
 }
 
 fn verdict(hold: &Hold) -> String {

@@ -7,7 +7,7 @@ use crate::{
 };
 use futures::FutureExt;
 use std::{cell::RefCell, collections::BTreeMap, panic::AssertUnwindSafe, rc::Rc};
-use tower::{Layer as _, ServiceExt, service_fn};
+use tower::{Layer as _, service_fn};
 use tower_failover::{Attempt, FailoverLayer, Hedge, Plan};
 use tracing::{Instrument, Span, info_span, span};
 use tracing_subscriber::{
