@@ -488,7 +488,7 @@ async fn one_that_does_not_finish_is_cut_off_in_the_end() {
     tokens.send("data: 1\n\n").await.expect("it is read");
     let response = chat.await.expect("no panic").expect("an answer");
     gateway.stop.send(()).expect("it runs");
-    gateway.task.await.expect("it ends");
+    tokio::time::timeout(Duration::from_secs(30), gateway.task).await.expect("in time").expect("it ends");
     assert!(response.text().await.is_err());
 }
 

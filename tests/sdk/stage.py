@@ -62,7 +62,7 @@ def start(program, directory, name, providers):
             break
         time.sleep(0.05)
     process.kill()
-    sys.exit(f"the gateway of {name!r} did not start:\n{log.read_text()}")
+    raise RuntimeError(f"the gateway of {name!r} did not start: {log.read_text()}")
 
 
 def run(command):
@@ -107,6 +107,9 @@ def main():
             run(["node", directory / "node" / "openai.test.mjs", json.dumps(urls)]),
             stop(gateways),
         ]
+    except RuntimeError as error:
+        print(f"FAILED  {error}")
+        counts = [(0, 1)]
     finally:
         for gateway in gateways:
             gateway.kill()
