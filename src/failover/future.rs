@@ -75,7 +75,7 @@ struct UnderWay(Option<Journey>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        if let Some(journey) = self.0.take() {
+        if let Some(journey) = &self.0 {
             journey.dropped();
         }
     }

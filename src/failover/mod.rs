@@ -57,6 +57,30 @@
 //! made leaves a reserve of the time to the deadline: a quarter, at most 30 s. Waiting for a client to become ready
 //! counts, and is nobody's fault.
 //!
+//! # Traces
+//!
+//! A request is a span of `tracing` at INFO, `failover`, from its call to its end; in it each attempt is one, `attempt`, from
+//! the call of the client to its head or commit. Both are entered while the client is called and polled, so that its own
+//! spans are inside, and a trace shows the failover as a waterfall. Waiting for a client to become ready is in no attempt.
+//! Fields that OpenTelemetry has names for have those:
+//!
+//! | field | of | what |
+//! | --- | --- | --- |
+//! | `gen_ai.request.model` | both | what its provider calls the model that is asked; of a request, that is asked first |
+//! | `gen_ai.response.model` | request | the same of the model whose response this is |
+//! | `gen_ai.provider.name` | attempt | the provider, as it is configured |
+//! | `server.address` | attempt | the host of its base URL |
+//! | `http.request.resend_count` | attempt | how many attempts came before, if any did |
+//! | `http.response.status_code` | attempt | the status of its answer |
+//! | `error.type` | both | if it failed: a status of 400 or above, or the `outcome` |
+//! | `otel.kind`, `otel.status_code` | both | `client` for an attempt and `internal` for a request; `error` if it failed |
+//! | `model` | attempt | the model, as it is configured |
+//! | `outcome` | both | how it ended, in the words of the module `metrics`; nothing for an attempt that was dropped |
+//! | `attempts` | request | how many models were asked |
+//! | `key` | request | [whose](crate::Models::for_key) it is |
+//!
+//! Without a subscriber that is interested in INFO of this crate a span costs a look at one word.
+//!
 //! # A client for each provider
 //!
 //! ```

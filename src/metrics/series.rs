@@ -17,16 +17,34 @@ static METADATA: Metadata<'_> = Metadata::new("tower_failover", Level::INFO, Som
 /// Whether there is, or has been, a recorder. While there is none, this is all that a metric costs.
 #[inline]
 pub(crate) fn is_heard() -> bool {
-    static HEARD: AtomicBool = AtomicBool::new(false);
-    if HEARD.load(Ordering::Relaxed) {
-        return true;
-    }
-    let mut heard = false;
-    say(|| heard = with_recorder(is_live));
-    if heard {
-        HEARD.store(true, Ordering::Relaxed);
-    }
-    heard
+    HEARD.load(Ordering::Relaxed) || !with_recorder(is_known_deaf) && look()
+}
+
+static HEARD: AtomicBool = AtomicBool::new(false);
+/// The address of the stand-in, once it is known. It has a place of its own, where no recorder ever is.
+static DEAF: AtomicUsize = AtomicUsize::new(0);
+
+#[inline]
+fn is_known_deaf(recorder: &dyn Recorder) -> bool {
+    size_of_val(recorder) == 0 && address(recorder) == DEAF.load(Ordering::Relaxed)
+}
+
+#[cold]
+fn look() -> bool {
+    say(|| {
+        with_recorder(|recorder| {
+            if is_live(recorder) {
+                HEARD.store(true, Ordering::Relaxed);
+            } else {
+                DEAF.store(address(recorder), Ordering::Relaxed);
+            }
+        });
+    });
+    HEARD.load(Ordering::Relaxed)
+}
+
+fn address(recorder: &dyn Recorder) -> usize {
+    std::ptr::from_ref(recorder).cast::<()>() as usize
 }
 
 /// The stand-in that the facade has while there is no recorder cannot be asked what it is. But it has no size, and its
@@ -100,7 +118,7 @@ impl Series {
             if !is_live(recorder) {
                 return None;
             }
-            let address = std::ptr::from_ref(recorder).cast::<()>() as usize;
+            let address = address(recorder);
             if self.described.0.swap(address, Ordering::Relaxed) != address {
                 names::describe_all(recorder);
                 set_build_info(recorder);

@@ -92,7 +92,7 @@ impl Journey {
         if let (Some(order), true) = (order, falls_back) {
             candidates = order::ordered(&**order, &candidates, &registry, now);
         }
-        if candidates.len() > 0 {
+        if trace.is_some() && candidates.len() > 0 {
             trace.begins(&registry.models[candidates.get(0)].model, registry.key());
         }
         Ok(Self {
@@ -352,7 +352,7 @@ impl Journey {
     }
 
     /// The end, as nobody waits for it any longer.
-    pub(crate) fn dropped(self) {
+    pub(crate) fn dropped(&self) {
         if is_heard() || self.trace.is_some() {
             self.count(RequestEnd::Dropped, self.registry().now());
         }
@@ -360,9 +360,9 @@ impl Journey {
 
     fn count(&self, end: RequestEnd, now: Nanos) {
         self.trace.ends(end, self.served.model(), self.attempts);
-        let meters = self.registry().meters();
-        meters.request(end, now.saturating_sub(self.began));
         if is_heard() {
+            let meters = self.registry().meters();
+            meters.request(end, now.saturating_sub(self.began));
             self.served.skips().for_each(|(model, reason)| meters.skip(model, reason));
         }
     }
