@@ -6,32 +6,40 @@ use crate::{
     model::{Model, Provider},
     outcome::{AttemptEnd, RequestEnd},
 };
-use tracing::{Level, Span, Value, field::Empty, info_span, level_filters::LevelFilter};
+use std::sync::Arc;
+use tracing::{Dispatch, Level, Span, Value, field::Empty, info_span, level_filters::LevelFilter, span::Id};
 
 /// A span, or none if nobody is interested. A subscriber that panics breaks nothing; see [`say`].
+#[derive(Debug, Clone)]
+pub(crate) struct Trace(Option<Arc<Held>>);
+
+/// A span that ends when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Trace(Span);
+struct Held(Span);
 
 /// For as long as this lives, whatever happens is inside the span.
 #[must_use]
-pub(crate) struct Entered<'a>(&'a Span);
+pub(crate) struct Entered<'a>(&'a Trace);
 
 impl Trace {
     pub(crate) const fn none() -> Self {
-        Self(Span::none())
+        Self(None)
     }
 
     #[inline]
     fn new(make: impl FnOnce() -> Span) -> Self {
         let mut trace = Self::none();
         if LevelFilter::current() >= Level::INFO {
-            say(|| trace.0 = make());
+            say(|| {
+                let span = make();
+                trace.0 = (!span.is_disabled()).then(|| Arc::new(Held(span)));
+            });
         }
         trace
     }
 
     pub(crate) fn is_some(&self) -> bool {
-        !self.0.is_disabled()
+        self.0.is_some()
     }
 
     /// A request, whose future has been made.
@@ -62,7 +70,7 @@ impl Trace {
 
     /// It ends, after so many attempts, with the response of this model.
     pub(crate) fn ends(&self, end: RequestEnd, model: Option<&Model>, attempts: u32) {
-        if self.0.is_disabled() {
+        if self.0.is_none() {
             return;
         }
         self.record("outcome", end.word());
@@ -98,7 +106,7 @@ impl Trace {
     /// The attempt has come to this.
     #[inline]
     pub(crate) fn came_to(&self, verdict: &Verdict) {
-        if self.0.is_disabled() {
+        if self.0.is_none() {
             return;
         }
         let end = AttemptEnd::of(verdict);
@@ -128,43 +136,37 @@ impl Trace {
     }
 
     fn record(&self, field: &'static str, value: impl Value) {
-        if !self.0.is_disabled() {
+        if let Some(held) = &self.0 {
             say(|| {
-                self.0.record(field, value);
+                held.0.record(field, value);
             });
         }
     }
 
     #[inline]
     pub(crate) fn enter(&self) -> Entered<'_> {
-        self.0.with_subscriber(|(id, subscriber)| say(|| subscriber.enter(id)));
-        Entered(&self.0)
+        self.tell(Dispatch::enter);
+        Entered(self)
+    }
+
+    #[inline]
+    fn tell(&self, what: fn(&Dispatch, &Id)) {
+        if let Some(held) = &self.0 {
+            held.0.with_subscriber(|(id, subscriber)| say(|| what(subscriber, id)));
+        }
     }
 }
 
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.with_subscriber(|(id, subscriber)| say(|| subscriber.exit(id)));
+        self.0.tell(Dispatch::exit);
     }
 }
 
-impl Clone for Trace {
-    fn clone(&self) -> Self {
-        let mut clone = Self::none();
-        if !self.0.is_disabled() {
-            say(|| clone.0 = self.0.clone());
-        }
-        clone
-    }
-}
-
-impl Drop for Trace {
-    #[inline]
+impl Drop for Held {
     fn drop(&mut self) {
-        if !self.0.is_disabled() {
-            say(|| drop(std::mem::replace(&mut self.0, Span::none())));
-        }
+        say(|| drop(std::mem::replace(&mut self.0, Span::none())));
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
         cooldown::{MAX_COOLDOWN, MIN_COOLDOWN},
         pending::Place,
     },
+    metrics::is_heard,
     models::{LiveModel, LiveProvider, Registry},
     outcome::{AttemptEnd, StatusKind},
 };
@@ -287,7 +288,11 @@ impl Permit {
         }
     }
 
+    #[inline]
     fn count_verdict(&self, verdict: &Verdict, now: Nanos) {
+        if !is_heard() {
+            return;
+        }
         self.count(AttemptEnd::of(verdict), StatusKind::of(&verdict.why), verdict.executed, now);
     }
 
