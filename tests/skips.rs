@@ -6,7 +6,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -177,4 +177,51 @@ fn a_served_that_is_kept_stays_as_it_is_while_others_come_and_go() {
             round % 7 != skipped % 7
         });
     }
+}
+
+/// Counts everything together.
+#[derive(Default)]
+struct One(Arc<AtomicU64>);
+
+impl metrics::HistogramFn for One {
+    fn record(&self, _: f64) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl metrics::Recorder for One {
+    fn describe_counter(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_gauge(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_histogram(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+
+    fn register_counter(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Counter {
+        metrics::Counter::from_arc(Arc::clone(&self.0))
+    }
+
+    fn register_gauge(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Gauge {
+        metrics::Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Histogram {
+        metrics::Histogram::from_arc(Arc::new(Self(Arc::clone(&self.0))))
+    }
+}
+
+#[test]
+fn a_recorder_makes_no_request_allocate_after_the_first() {
+    let _alone = alone();
+    let runtime = runtime();
+    let _context = runtime.enter();
+    let service = skipping(59, KINDS[0], Arc::new(AtomicBool::new(true)));
+    let requests = || measure(|| (0..100).for_each(|_| drop(call(&service)))).count_total;
+    call(&service);
+    let unheard = requests();
+    let recorder = One::default();
+    metrics::with_local_recorder(&recorder, || {
+        call(&service);
+        let before = recorder.0.load(Ordering::Relaxed);
+        assert_eq!(requests(), unheard);
+        // Each request and its attempt are counted and timed, and each skip is counted.
+        assert_eq!(recorder.0.load(Ordering::Relaxed) - before, 100 * (2 + 2 + 59));
+    });
 }
