@@ -50,12 +50,14 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Eye {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut seen = Seen::default();
         attributes.record(&mut seen);
-        if seen.host.is_empty() {
+        // Our own spans lie between these.
+        if seen.host.is_empty() || attributes.metadata().target().starts_with("tower_failover") {
             return;
         }
-        let parent = context.span(id).and_then(|span| Some(span.parent()?.id().into_u64()));
+        let around: Vec<u64> = context.span_scope(id).into_iter().flatten().map(|span| span.id().into_u64()).collect();
         with_spans(|spans| {
-            seen.within = spans.iter().find(|(id, _)| Some(*id) == parent).map(|(_, seen)| seen.host.clone());
+            let known = around.iter().skip(1).find_map(|id| spans.iter().find(|(known, _)| known == id));
+            seen.within = known.map(|(_, seen)| seen.host.clone());
             spans.push((id.into_u64(), seen));
         });
     }
