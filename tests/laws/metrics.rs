@@ -361,6 +361,14 @@ async fn keys_count_together_and_show_no_gauge() {
         assert!(told.0.iter().all(|(_, labels, _)| labels.values().all(|value| !value.contains("tenant"))));
         series = told.0.len();
     }
+    // Nor in passing, before the root's are set again.
+    for name in ["a1", "b1"] {
+        world.script.play(name, [503, 200]);
+    }
+    let _ = world.send(Plan::new().key("last")).await;
+    let told = hearing.told();
+    assert_eq!(told.sum("breaker_transitions_total", &[("to", "open")]), 2);
+    assert!(["a1", "b1"].iter().all(|name| !told.states(name).contains(&"open")), "of requests without a key");
 }
 
 #[tokio::test(start_paused = true)]
