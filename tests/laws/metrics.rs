@@ -9,7 +9,13 @@ use metrics::{
     SharedString, Unit, set_default_local_recorder,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_failover::{
@@ -524,6 +530,23 @@ async fn law_08_a_recorder_may_call_any_command_and_make_any_request() {
     });
     live(&world).await;
     assert_eq!((world.state("a1"), world.in_flight()), (State::Closed, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_08_a_recorder_may_make_the_same_request_whenever_it_is_told_something() {
+    let mut counted = Vec::new();
+    for nth in 0..60 {
+        let world = world("a1@a");
+        let (engine, told) = (world.engine.clone(), AtomicU32::new(0));
+        let _guard = run_wild(move || {
+            if told.fetch_add(1, Ordering::Relaxed) == nth {
+                assert!(futures::FutureExt::now_or_never(engine.clone().oneshot(Default::default())).is_some());
+            }
+        });
+        answer(world.ask().await);
+        counted.push(world.script.calls().len());
+    }
+    assert_eq!((counted[0], counted[59]), (2, 1), "from the first to the last that it is told");
 }
 
 #[test]

@@ -227,10 +227,14 @@ async fn spans_end_with_the_request_however_it_ends() {
     assert!(world.send(Plan::new().models(["c1"])).await.is_err());
     drop(world.begin());
     watching.assert_all_closed();
+    let mut call = world.begin_with(Plan::new().models(["b1"]));
+    assert!(futures::poll!(&mut call).is_ready());
+    watching.assert_all_closed();
+    drop(call);
     let ends =
         watching.named("failover").iter().map(|seen| seen.get("outcome").unwrap_or("-").to_owned()).collect::<Vec<_>>();
-    assert_eq!(ends, ["dropped", "dropped", "dropped", "unavailable", "bad_plan", "-"]);
-    assert_eq!(watching.named("attempt").len(), 3);
+    assert_eq!(ends, ["dropped", "dropped", "dropped", "unavailable", "bad_plan", "-", "answered"]);
+    assert_eq!(watching.named("attempt").len(), 4);
 }
 
 #[tokio::test(start_paused = true)]
