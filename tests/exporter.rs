@@ -37,5 +37,4 @@ async fn names_are_the_same_in_each_mode() {
     let plain = names(PrometheusBuilder::new()).await;
     assert!(plain.len() > 10 && plain.contains("tower_failover_attempts_total"), "{plain:?}");
     assert_eq!(names(PrometheusBuilder::new().with_recommended_naming(true)).await, plain);
-    assert_eq!(names(PrometheusBuilder::new().set_enable_unit_suffix(true)).await, plain);
 }

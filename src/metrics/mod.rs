@@ -1,7 +1,7 @@
 //! Counters, gauges and histograms, through the [`metrics`] facade.
 //!
 //! Whoever installs a recorder (an exporter to Prometheus, StatsD or the like) gets them; there is nothing to switch on.
-//! Without one they cost a few nanoseconds a call, and the feature `metrics`, which is on by default, leaves them out
+//! Without one all that they cost is a look whether there is one, and the feature `metrics`, which is on by default, leaves them out
 //! altogether. A recorder that is installed late hears of everything from then on. Handles are taken once and kept.
 //!
 //! # Names

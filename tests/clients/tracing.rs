@@ -1,4 +1,4 @@
-//! reqwest-tracing above and below the failover stack.
+//! reqwest-tracing above and below the failover stack, with the spans of the stack itself between.
 
 use crate::{
     client::{BODY, plain},
@@ -17,19 +17,21 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// What is known of one request's span.
+/// What is known of a span that names a host.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Seen {
+    /// Whether it is one of an attempt, and not reqwest-tracing's.
+    ours: bool,
     host: String,
     status: String,
-    /// The host of the span around it.
-    within: Option<String>,
+    /// The place, among those seen, of the nearest one around it.
+    within: Option<usize>,
 }
 
 impl Visit for Seen {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
-            "server.address" => self.host = format!("{value:?}"),
+            "server.address" => self.host = format!("{value:?}").trim_matches('"').to_owned(),
             "http.response.status_code" => self.status = format!("{value:?}"),
             _ => {}
         }
@@ -48,16 +50,16 @@ struct Eye;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Eye {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut seen = Seen::default();
+        let ours = attributes.metadata().target().starts_with("tower_failover");
+        let mut seen = Seen { ours, ..Seen::default() };
         attributes.record(&mut seen);
-        // Our own spans lie between these.
-        if seen.host.is_empty() || attributes.metadata().target().starts_with("tower_failover") {
+        if seen.host.is_empty() {
             return;
         }
-        let around: Vec<u64> = context.span_scope(id).into_iter().flatten().map(|span| span.id().into_u64()).collect();
+        let around: Vec<u64> =
+            context.span_scope(id).into_iter().flatten().skip(1).map(|span| span.id().into_u64()).collect();
         with_spans(|spans| {
-            let known = around.iter().skip(1).find_map(|id| spans.iter().find(|(known, _)| known == id));
-            seen.within = known.map(|(_, seen)| seen.host.clone());
+            seen.within = around.iter().find_map(|around| spans.iter().rposition(|(id, _)| id == around));
             spans.push((id.into_u64(), seen));
         });
     }
@@ -100,23 +102,31 @@ async fn spans(above: bool, below: bool) -> Vec<Seen> {
     spans.take().into_iter().map(|(_, seen)| seen).collect()
 }
 
-fn seen(host: &str, status: &str, within: Option<&str>) -> Seen {
-    Seen { host: host.to_owned(), status: status.to_owned(), within: within.map(str::to_owned) }
+fn theirs(host: &str, status: &str, within: Option<usize>) -> Seen {
+    Seen { ours: false, host: host.to_owned(), status: status.to_owned(), within }
+}
+
+fn ours(host: &str, status: &str, within: Option<usize>) -> Seen {
+    Seen { ours: true, ..theirs(host, status, within) }
 }
 
 #[tokio::test(start_paused = true)]
 async fn below_it_traces_each_attempt_with_the_host_that_was_asked() {
-    assert_eq!(spans(false, true).await, [seen("one.test", "503", None), seen("two.test", "200", None)]);
+    let first = [ours("one.test", "503", None), theirs("one.test", "503", Some(0))];
+    let second = [ours("two.test", "200", None), theirs("two.test", "200", Some(2))];
+    assert_eq!(spans(false, true).await, [first, second].concat());
 }
 
 #[tokio::test(start_paused = true)]
 async fn above_it_traces_the_whole() {
-    assert_eq!(spans(true, false).await, [seen("models", "200", None)]);
+    let whole = theirs("models", "200", None);
+    assert_eq!(spans(true, false).await, [whole, ours("one.test", "503", Some(0)), ours("two.test", "200", Some(0))]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn above_and_below_the_attempts_are_within_the_whole() {
-    let within = Some("models");
-    let expected = [seen("models", "200", None), seen("one.test", "503", within), seen("two.test", "200", within)];
-    assert_eq!(spans(true, true).await, expected);
+    let first = [ours("one.test", "503", Some(0)), theirs("one.test", "503", Some(1))];
+    let second = [ours("two.test", "200", Some(0)), theirs("two.test", "200", Some(3))];
+    let whole = [theirs("models", "200", None)];
+    assert_eq!(spans(true, true).await, [&whole[..], &first, &second].concat());
 }
