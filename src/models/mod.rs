@@ -9,6 +9,7 @@ mod gauges;
 mod history;
 mod keys;
 mod live;
+mod registry;
 mod snapshot;
 
 pub use builder::ModelsBuilder;
@@ -20,20 +21,17 @@ pub use live::{
     UNAUTHORIZED_IN_A_ROW,
 };
 pub(crate) use live::{LiveModel, LiveProvider};
+pub(crate) use registry::Registry;
 pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, SlowCallsSnapshot, Snapshot, WindowSnapshot};
 
 use crate::{
     lane::{Lane, Swap},
-    machine::{Nanos, breaker::Command, config::ConfigError, nanos, score::Tier},
-    metrics::Meters,
+    machine::{Nanos, breaker::Command, config::ConfigError},
     model::Model,
 };
-use catalogue::Catalogue;
 use changes::Who;
-use events::Channel;
 use family::Family;
 use std::{fmt, sync::Arc, time::Duration};
-use tokio::time::Instant;
 
 /// The ordered models and their live state: what every layer shares, and what an operator reads and commands.
 ///
@@ -78,17 +76,6 @@ impl Named {
         let still = registry.models.get(self.index).is_some_and(|live| live.model.name() == &*self.name);
         if still { Ok(self.index) } else { registry.find(&self.name).ok_or_else(|| UnknownName::model(&self.name)) }
     }
-}
-
-#[derive(Debug)]
-pub(crate) struct Registry {
-    epoch: Instant,
-    pub(crate) models: Box<[LiveModel]>,
-    pub(crate) providers: Box<[LiveProvider]>,
-    catalogue: Arc<Catalogue>,
-    /// Whose it is, if not everybody's.
-    key: Option<Arc<str>>,
-    events: Arc<Channel>,
 }
 
 /// No model, or no provider, has this name.
@@ -333,98 +320,5 @@ impl Models {
 impl fmt::Debug for Models {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(|model| model.name().to_owned())).finish()
-    }
-}
-
-impl Registry {
-    /// Nanoseconds since the registry was built.
-    pub(crate) fn now(&self) -> Nanos {
-        self.at(Instant::now())
-    }
-
-    /// Nanoseconds from when the registry was built to this instant.
-    pub(crate) fn at(&self, instant: Instant) -> Nanos {
-        nanos(instant.saturating_duration_since(self.epoch))
-    }
-
-    /// The instant of a time, if the clock reaches so far.
-    pub(crate) fn instant(&self, at: Nanos) -> Option<Instant> {
-        self.epoch.checked_add(Duration::from_nanos(at))
-    }
-
-    /// Beyond what the clock can say: about 30 years, as tokio has it.
-    pub(crate) fn far_future() -> Instant {
-        Instant::now() + Duration::from_secs(86_400 * 365 * 30)
-    }
-
-    pub(crate) fn find(&self, name: &str) -> Option<usize> {
-        self.catalogue.find(name)
-    }
-
-    /// Whether all its breakers are closed.
-    fn is_closed(&self) -> bool {
-        let providers = self.providers.iter().map(|live| &live.breaker);
-        self.models.iter().map(|live| &live.breaker).chain(providers).all(|breaker| breaker.is_closed())
-    }
-
-    pub(crate) fn find_provider(&self, name: &str) -> Result<usize, UnknownName> {
-        let found = self.providers.iter().position(|live| live.provider.name() == name);
-        found.ok_or_else(|| UnknownName::provider(name))
-    }
-
-    /// Whose it is, if not everybody's.
-    pub(crate) fn key(&self) -> Option<&str> {
-        self.key.as_deref()
-    }
-
-    /// Where everything is counted for a recorder.
-    pub(crate) fn meters(&self) -> &Meters {
-        self.catalogue.meters()
-    }
-
-    /// All calls to a provider so far.
-    pub(crate) fn calls(&self, provider: usize) -> u64 {
-        self.providers[provider].models.iter().map(|index| self.models[*index].flow.started()).sum()
-    }
-
-    /// Whether a last resort may go through to this provider now: one a second. The providers take turns, as far as that
-    /// goes, so that somebody is asked more often than that when all are down.
-    pub(crate) fn take_last_resort(&self, provider: usize, now: Nanos) -> bool {
-        let count = self.providers.len() as Nanos;
-        let (second, apart) = (nanos(LAST_RESORT_EVERY), nanos(LAST_RESORT_EVERY) / count.max(1));
-        let mut next = now.saturating_add(second);
-        let others = || self.providers.iter().enumerate().filter(|(other, _)| *other != provider);
-        for _ in 1..count.min(8) {
-            if others().any(|(_, other)| other.last_resort_at().abs_diff(next) < apart / 2) {
-                next = next.saturating_add(apart);
-            }
-        }
-        self.providers[provider].take_last_resort(now, next)
-    }
-
-    /// In which tier a model is.
-    pub(crate) fn tier(&self, index: usize, now: Nanos) -> Tier {
-        let (tier, changed) = self.models[index].tier(now);
-        self.tier_changed(index, changed, now);
-        tier
-    }
-
-    /// In which tier it is for one request. Only a closed breaker leaves that to be asked, and a degraded model still sees
-    /// some.
-    #[inline]
-    pub(crate) fn tier_for_one(&self, index: usize, now: Nanos) -> Tier {
-        let live = &self.models[index];
-        if !live.breaker.is_closed() {
-            return Tier::Healthy;
-        }
-        let tier = self.tier(index, now);
-        if tier == Tier::Suspect {
-            return tier;
-        }
-        let shares = [live.ramp.share(now), self.providers[live.provider].ramp.share(now)];
-        if shares.into_iter().flatten().reduce(f64::min).is_some_and(|share| !live.ramp.takes(share)) {
-            return Tier::Degraded;
-        }
-        if tier == Tier::Degraded && live.takes_turn(now) { Tier::Healthy } else { tier }
     }
 }
