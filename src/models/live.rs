@@ -367,10 +367,9 @@ impl LiveProvider {
         self.last_resort_at.load(Ordering::Relaxed)
     }
 
-    /// Whether a last resort may go through now; then the next not before that time.
-    pub(crate) fn take_last_resort(&self, now: Nanos, next: Nanos) -> bool {
-        let at = self.last_resort_at();
-        at <= now && self.last_resort_at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    /// Whether the last resort that may go through from `at` on is this one; then the next not before that time.
+    pub(crate) fn take_last_resort(&self, at: Nanos, next: Nanos) -> bool {
+        self.last_resort_at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 

@@ -13,6 +13,9 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
+/// Into so many parts a second is divided at the most, for providers to take turns as last resorts.
+const MAX_TURNS: Nanos = 8;
+
 #[derive(Debug)]
 pub(crate) struct Registry {
     pub(super) epoch: Instant,
@@ -75,19 +78,31 @@ impl Registry {
         self.providers[provider].models.iter().map(|index| self.models[*index].flow.started()).sum()
     }
 
-    /// Whether a last resort may go through to this provider now: one a second. The providers take turns, as far as that
-    /// goes, so that somebody is asked more often than that when all are down.
+    /// Whether a last resort may go through to this provider now: one a second, and the next a second later at the latest.
+    /// The providers take turns, as far as that goes, so that somebody is asked more often than that when all are down:
+    /// for that the second after the first of an outage may be cut short.
     pub(crate) fn take_last_resort(&self, provider: usize, now: Nanos) -> bool {
-        let count = self.providers.len() as Nanos;
-        let (second, apart) = (nanos(LAST_RESORT_EVERY), nanos(LAST_RESORT_EVERY) / count.max(1));
-        let mut next = now.saturating_add(second);
-        let others = || self.providers.iter().enumerate().filter(|(other, _)| *other != provider);
-        for _ in 1..count.min(8) {
-            if others().any(|(_, other)| other.last_resort_at().abs_diff(next) < apart / 2) {
-                next = next.saturating_add(apart);
-            }
+        let at = self.providers[provider].last_resort_at();
+        if at > now {
+            return false;
         }
-        self.providers[provider].take_last_resort(now, next)
+        let second = nanos(LAST_RESORT_EVERY);
+        let goes_on = at > 0 && now - at < second;
+        let next = if goes_on { now.saturating_add(second) } else { self.turn_after(provider, now) };
+        self.providers[provider].take_last_resort(at, next)
+    }
+
+    /// Within a second from now, the latest time at which no other provider has its turn.
+    fn turn_after(&self, provider: usize, now: Nanos) -> Nanos {
+        let second = nanos(LAST_RESORT_EVERY);
+        let turns = (self.providers.len() as Nanos).clamp(1, MAX_TURNS);
+        let apart = second / turns;
+        let taken = |at: Nanos| {
+            let mut others = self.providers.iter().enumerate().filter(|(other, _)| *other != provider);
+            others.any(|(_, other)| other.last_resort_at().abs_diff(at) < apart / 2)
+        };
+        let latest = now.saturating_add(second);
+        (0..turns).map(|turn| latest - turn * apart).find(|at| !taken(*at)).unwrap_or(latest)
     }
 
     /// In which tier a model is.
