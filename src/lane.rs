@@ -8,7 +8,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::{Ordering, fence},
+        atomic::{AtomicUsize, Ordering, fence},
     },
 };
 
@@ -30,6 +30,7 @@ impl<T> Striped<T> {
         Self { lanes: lanes(value, stripe::count()).collect() }
     }
 
+    #[inline]
     pub(crate) fn local(&self) -> Lane<T> {
         self.lanes[stripe::mine(self.lanes.len())].clone()
     }
@@ -50,6 +51,7 @@ impl<T> Deref for Striped<T> {
 }
 
 impl<T> Clone for Lane<T> {
+    #[inline]
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
@@ -65,7 +67,13 @@ impl<T> Deref for Lane<T> {
 
 /// A [`Striped`] value that can be exchanged for another. Who has a handle keeps the value that it got.
 pub(crate) struct Swap<T> {
-    lanes: Arc<[Padded<ArcSwap<Counted<T>>>]>,
+    shared: Arc<Shared<T>>,
+}
+
+struct Shared<T> {
+    /// How often the value has been exchanged.
+    exchanges: AtomicUsize,
+    lanes: Box<[Padded<ArcSwap<Counted<T>>>]>,
 }
 
 impl<T> Swap<T> {
@@ -75,33 +83,46 @@ impl<T> Swap<T> {
 
     /// With so many stripes, a power of two.
     pub(crate) fn with(stripes: usize, value: T) -> Self {
-        Self { lanes: lanes(value, stripes).map(|lane| Padded(ArcSwap::new(lane.0))).collect() }
+        let lanes = lanes(value, stripes).map(|lane| Padded(ArcSwap::new(lane.0))).collect();
+        Self { shared: Arc::new(Shared { exchanges: AtomicUsize::new(0), lanes }) }
     }
 
     pub(crate) fn stripes(&self) -> usize {
-        self.lanes.len()
+        self.shared.lanes.len()
     }
 
     pub(crate) fn local(&self) -> Lane<T> {
-        Lane(self.lanes[stripe::mine(self.lanes.len())].0.load_full())
+        Lane(self.mine().load_full())
     }
 
     /// Looks at it without owning a handle.
+    #[inline]
     pub(crate) fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
-        look(&self.lanes[stripe::mine(self.lanes.len())].0.load().0)
+        look(&self.mine().load().0)
     }
 
     /// Once this has returned, nobody gets the value of before.
     pub(crate) fn set(&self, value: T) {
-        for (place, lane) in self.lanes.iter().zip(lanes(value, self.lanes.len())) {
+        for (place, lane) in self.shared.lanes.iter().zip(lanes(value, self.stripes())) {
             place.0.store(lane.0);
         }
+        self.shared.exchanges.fetch_add(1, Ordering::Release);
+    }
+
+    #[inline]
+    fn mine(&self) -> &ArcSwap<Counted<T>> {
+        &self.shared.lanes[stripe::mine(self.stripes())].0
+    }
+
+    #[inline]
+    fn exchanges(&self) -> usize {
+        self.shared.exchanges.load(Ordering::Acquire)
     }
 
     /// Whether nobody has another handle or a value: then nobody can get one but from this.
     pub(crate) fn is_alone(&self) -> bool {
         let only = |place: &Padded<ArcSwap<_>>| Arc::strong_count(&place.0.load()) == 1;
-        let alone = Arc::strong_count(&self.lanes) == 1 && self.lanes.iter().all(only);
+        let alone = Arc::strong_count(&self.shared) == 1 && self.shared.lanes.iter().all(only);
         // What others wrote before they let go of theirs is seen from here on.
         fence(Ordering::Acquire);
         alone
@@ -110,7 +131,32 @@ impl<T> Swap<T> {
 
 impl<T> Clone for Swap<T> {
     fn clone(&self) -> Self {
-        Self { lanes: Arc::clone(&self.lanes) }
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// A handle of a [`Swap`] that somebody keeps, so that the next look costs no more than to see that it is still the one.
+#[derive(Debug)]
+pub(crate) struct Kept<T> {
+    lane: Option<Lane<T>>,
+    /// As of how many exchanges, and for which stripe.
+    of: (usize, usize),
+}
+
+impl<T> Kept<T> {
+    pub(crate) const fn new() -> Self {
+        Self { lane: None, of: (0, 0) }
+    }
+
+    /// The value of now, on the stripe of the calling thread.
+    #[inline]
+    pub(crate) fn get(&mut self, swap: &Swap<T>) -> &Lane<T> {
+        let of = (swap.exchanges(), stripe::mine(swap.stripes()));
+        if self.of != of {
+            self.lane = None;
+            self.of = of;
+        }
+        self.lane.get_or_insert_with(|| swap.local())
     }
 }
 

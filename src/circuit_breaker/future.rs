@@ -37,7 +37,7 @@ where
 {
     Refused(Option<Error<S::Error>>),
     Ready(Lane<Registry>, usize, S, Option<Req>),
-    Call(Lane<Registry>, usize, #[pin] S::Future, Option<Permit>),
+    Call(#[pin] S::Future, Option<Permit>),
 }
 
 impl<S, Req, W, K> ResponseFuture<S, Req, W, K>
@@ -52,14 +52,9 @@ where
         Self { guard, step: Step::Ready(registry, index, inner, Some(req)) }
     }
 
-    pub(super) fn call(
-        guard: Lane<Guard<W, K>>,
-        registry: Lane<Registry>,
-        index: usize,
-        future: S::Future,
-        permit: Permit,
-    ) -> Self {
-        Self { guard, step: Step::Call(registry, index, future, Some(permit)) }
+    #[inline]
+    pub(super) fn call(guard: Lane<Guard<W, K>>, future: S::Future, permit: Permit) -> Self {
+        Self { guard, step: Step::Call(future, Some(permit)) }
     }
 }
 
@@ -79,21 +74,21 @@ where
                 }
                 StepProj::Ready(registry, index, inner, request) => {
                     ready!(inner.poll_ready(cx)).map_err(Error::Inner)?;
-                    let mut permit = admit(registry, *index).map_err(Error::Rejected)?;
+                    let mut permit = admit(registry.clone(), *index).map_err(Error::Rejected)?;
                     let request = request.take().expect("polled after completion");
                     let future = permit.call(|| inner.call(request));
-                    let next = Step::Call(registry.clone(), *index, future, Some(permit));
-                    this.step.set(next);
+                    this.step.set(Step::Call(future, Some(permit)));
                 }
-                StepProj::Call(registry, index, future, held) => {
+                StepProj::Call(future, held) => {
                     let permit = held.as_mut().expect("polled after completion");
                     let polled = permit.enter(|| future.poll(cx));
                     permit.waiting(polled.is_pending());
                     let result = ready!(polled);
-                    let aimed = Aimed { model: &registry.models[*index].model, ours: Ours::default() };
+                    let aimed = Aimed { model: permit.of(), ours: Ours::default() };
                     let verdict = this.guard.classify.classify(aimed, result.as_ref());
                     if let Some(permit) = held.take() {
-                        permit.settle(&verdict, result.is_ok(), registry.now());
+                        let now = permit.now();
+                        permit.settle(&verdict, result.is_ok(), now);
                     }
                     return Poll::Ready(result.map_err(Error::Inner));
                 }

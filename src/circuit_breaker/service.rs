@@ -7,7 +7,7 @@ use super::{
 use crate::{
     classify::Classify,
     failover::ATTEMPT_TIMEOUT,
-    lane::{Lane, Striped},
+    lane::{Kept, Lane, Striped},
     machine::Nanos,
     models::{self, Models, Registry, UnknownName},
     permit::{Permit, Refused},
@@ -57,13 +57,14 @@ impl<F> fmt::Debug for Keyed<F> {
 pub struct CircuitBreaker<S, W, K> {
     guard: Striped<Guard<W, K>>,
     inner: S,
+    registry: Kept<Registry>,
     /// What the breaker said when readiness was asked for: the service inside was not readied then.
     refused: Option<(Refused, Nanos)>,
 }
 
 impl<S, W, K> CircuitBreaker<S, W, K> {
     pub(super) fn new(guard: Striped<Guard<W, K>>, inner: S) -> Self {
-        Self { guard, inner, refused: None }
+        Self { guard, inner, registry: Kept::new(), refused: None }
     }
 
     /// The service inside.
@@ -124,10 +125,15 @@ fn lease(registry: &Registry, index: usize) -> Duration {
     registry.models[index].model.get_attempt_timeout().unwrap_or(ATTEMPT_TIMEOUT)
 }
 
-pub(super) fn admit(registry: &Lane<Registry>, index: usize) -> Result<Permit, Rejected> {
+#[inline]
+pub(super) fn admit(registry: Lane<Registry>, index: usize) -> Result<Permit, Rejected> {
     let now = registry.now();
-    let admitted = Permit::admit(registry, index, now, lease(registry, index));
-    admitted.map_err(|refused| Rejected::new(registry.clone(), index, refused, now))
+    Permit::admit_closed(registry, index, now).or_else(|registry| admit_otherwise(registry, index, now))
+}
+
+fn admit_otherwise(registry: Lane<Registry>, index: usize, now: Nanos) -> Result<Permit, Rejected> {
+    let admitted = Permit::admit(&registry, index, now, lease(&registry, index));
+    admitted.map_err(|refused| Rejected::new(registry, index, refused, now))
 }
 
 impl<S, Req, K> Service<Req> for CircuitBreaker<S, Fixed, K>
@@ -140,10 +146,10 @@ where
     type Future = ResponseFuture<S, Req, Fixed, K>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        let which = &self.guard.which.0;
-        self.refused = self.guard.models.read(|registry| {
-            // One that is there no longer is told of by the call.
-            let index = which.index(registry).ok().filter(|index| !Permit::is_closed(registry, *index))?;
+        let registry = self.guard.models.kept(&mut self.registry);
+        // One that is there no longer is told of by the call.
+        let index = self.guard.which.0.index(registry).ok();
+        self.refused = index.filter(|index| !Permit::is_closed(registry, *index)).and_then(|index| {
             let now = registry.now();
             Permit::peek(registry, index, now).err().map(|refused| (refused, now))
         });
@@ -155,7 +161,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let guard = self.guard.local();
-        let registry = guard.models.local();
+        let registry = guard.models.kept(&mut self.registry).clone();
         let index = match guard.which.0.index(&registry) {
             Ok(index) => index,
             Err(unknown) => {
@@ -166,10 +172,10 @@ where
         if let Some((refused, now)) = self.refused.take() {
             return ResponseFuture::refused(guard, Error::Rejected(Rejected::new(registry, index, refused, now)));
         }
-        match admit(&registry, index) {
+        match admit(registry, index) {
             Ok(mut permit) => {
                 let future = permit.call(|| self.inner.call(request));
-                ResponseFuture::call(guard, registry, index, future, permit)
+                ResponseFuture::call(guard, future, permit)
             }
             Err(rejected) => {
                 // What has been readied and is not called must not keep what it may have reserved.

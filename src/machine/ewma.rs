@@ -42,6 +42,7 @@ impl Pace {
     /// Notes that a call begun at `started` was answered, and for a success how long that took.
     ///
     /// Two threads that share a stripe may lose one of two samples; an average can bear it.
+    #[inline]
     pub(crate) fn answered(&self, started: Nanos, took: Option<Nanos>) {
         let stripe = &self.stripes[stripe::mine(self.stripes.len())].0;
         if stripe.answered.load(Ordering::Relaxed) <= started {
@@ -104,6 +105,7 @@ impl Pace {
     }
 }
 
+#[inline]
 fn average(cell: &AtomicU64, took: Nanos) {
     let usual = cell.load(Ordering::Relaxed);
     let next = if usual == 0 { took } else { usual - usual / WEIGHT + took / WEIGHT };

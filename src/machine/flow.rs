@@ -14,10 +14,12 @@ impl Flow {
         Self { stripes: (0..stripes).map(|_| Padded([AtomicU64::new(0), AtomicU64::new(0)])).collect() }
     }
 
+    #[inline]
     pub(crate) fn start(&self) {
         self.mine()[0].fetch_add(1, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn end(&self) {
         self.mine()[1].fetch_add(1, Ordering::Relaxed);
     }
@@ -32,6 +34,7 @@ impl Flow {
         self.sum(0).saturating_sub(ended)
     }
 
+    #[inline]
     fn mine(&self) -> &[AtomicU64; 2] {
         &self.stripes[stripe::mine(self.stripes.len())].0
     }

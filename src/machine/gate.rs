@@ -23,11 +23,13 @@ impl Gate {
     }
 
     /// Whether there is a bound at all.
+    #[inline]
     pub(crate) fn is_bounded(&self) -> bool {
         self.most.load(Ordering::Relaxed) != UNBOUNDED
     }
 
     /// Whether one more would be too many. Changes nothing.
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
         let most = self.most.load(Ordering::Relaxed);
         most != UNBOUNDED && self.inside.load(Ordering::Relaxed) >= most

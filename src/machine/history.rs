@@ -45,6 +45,7 @@ impl Cells {
     }
 
     /// A call has come to its end.
+    #[inline]
     pub(crate) fn record(&self, success: bool, now: Nanos) {
         let tick = tick(now);
         if success {
@@ -89,6 +90,7 @@ impl Cells {
         (0..HISTORY_CELLS as u64).rev().map(cell).collect()
     }
 
+    #[inline]
     fn cell(&self, tick: u64) -> &AtomicU64 {
         &self.cells[(tick % HISTORY_CELLS as u64) as usize]
     }
@@ -104,6 +106,7 @@ impl Cells {
     }
 }
 
+#[inline]
 fn tick(now: Nanos) -> u64 {
     now / nanos(HISTORY_CELL)
 }

@@ -31,6 +31,7 @@ use std::time::Duration;
 pub(crate) type Nanos = u64;
 
 /// A duration in nanoseconds; what does not fit (584 years) is the longest that does.
+#[inline]
 pub(crate) fn nanos(duration: Duration) -> Nanos {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -28,6 +28,7 @@ impl Pending {
     }
 
     /// A call begins. `None` when all places are taken.
+    #[inline]
     pub(crate) fn begin(&self, now: Nanos) -> Option<Place> {
         let stripe = stripe::mine(self.stripes.len());
         let began = now.saturating_add(1);
@@ -40,6 +41,7 @@ impl Pending {
     }
 
     /// That call is over.
+    #[inline]
     pub(crate) fn end(&self, place: Place) {
         self.stripes[usize::from(place.stripe)].0[usize::from(place.place)].store(0, Ordering::Relaxed);
     }

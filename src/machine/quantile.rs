@@ -35,6 +35,7 @@ impl Quantiles {
     }
 
     /// Notes what a success took.
+    #[inline]
     pub(crate) fn record(&self, took: Nanos, now: Nanos) {
         let new = || stripe::Padded(std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))));
         let stripes = self.stripes.get_or_init(|| (0..self.count).map(|_| new()).collect());
@@ -80,14 +81,17 @@ impl Quantiles {
 }
 
 /// Counted from 1, so that a fresh cell belongs to none. They come round after eight thousand years.
+#[inline]
 fn minute(now: Nanos) -> u64 {
     (now / nanos(BANK) + 1) & u64::from(u32::MAX)
 }
 
+#[inline]
 fn bank(minute: u64) -> usize {
     usize::from(minute % 2 == 1)
 }
 
+#[inline]
 fn bucket(took: Nanos) -> usize {
     let Some(doubling) = took.max(1).ilog2().checked_sub(FIRST) else { return 0 };
     let step = (took >> (doubling + FIRST - STEPS.ilog2())) as usize % STEPS;

@@ -88,6 +88,7 @@ struct Counts {
 }
 
 impl Counts {
+    #[inline]
     fn unpack(word: u64) -> Self {
         Self {
             tick: word >> (2 * COUNT_BITS),
@@ -138,6 +139,7 @@ impl Counts {
     }
 }
 
+#[inline]
 fn tick(now: Nanos) -> u64 {
     (now >> TICK) & TICK_MASK
 }
@@ -161,6 +163,7 @@ impl Score {
     }
 
     /// Counts an outcome. Says the tier if that has changed by it.
+    #[inline]
     pub(crate) fn record(&self, success: bool, now: Nanos) -> Option<Tier> {
         let word = self.counts.load(Ordering::Relaxed);
         let counts = Counts::unpack(word);
@@ -172,10 +175,12 @@ impl Score {
     }
 
     /// Whether it is to be told what successes take.
+    #[inline]
     pub(crate) fn counts_latency(&self) -> bool {
         self.counts_latency.load(Ordering::Relaxed) != 0
     }
 
+    #[inline]
     fn latency(&self) -> Option<&Latency> {
         if self.counts_latency() { self.latency.get().map(|latency| &**latency) } else { None }
     }
@@ -188,6 +193,7 @@ impl Score {
     }
 
     /// Says the tier if it has changed. A success alone makes nobody degraded who is not slow.
+    #[inline]
     fn judge(&self, success: bool, now: Nanos) -> Option<Tier> {
         if (success && self.latency_factor(now) >= 1.0) || self.degraded.load(Ordering::Relaxed) != 0 {
             return self.tier(now).1;
@@ -223,6 +229,7 @@ impl Score {
     }
 
     /// `λ`, in [0.5, 1]: 1 where latency does not count.
+    #[inline]
     pub(crate) fn latency_factor(&self, now: Nanos) -> f64 {
         self.latency().map_or(1.0, |latency| latency.factor(now))
     }

@@ -27,6 +27,7 @@ pub(crate) fn count() -> usize {
 }
 
 /// The stripe of the calling thread, below `stripes`, which must be a power of two.
+#[inline]
 pub(crate) fn mine(stripes: usize) -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {

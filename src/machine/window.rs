@@ -53,6 +53,7 @@ struct Cell {
 }
 
 impl Cell {
+    #[inline]
     fn unpack(word: u64) -> Self {
         Self {
             generation: (word >> (COUNT_BITS + TICK_BITS)) as u8,
@@ -61,6 +62,7 @@ impl Cell {
         }
     }
 
+    #[inline]
     fn pack(self) -> u64 {
         (u64::from(self.generation) << (COUNT_BITS + TICK_BITS)) | (self.tick << COUNT_BITS) | self.count
     }
@@ -85,6 +87,7 @@ impl TimeWindow {
     }
 
     /// Counts one outcome of this generation.
+    #[inline]
     pub(crate) fn record(&self, generation: u64, now: Nanos, success: bool) {
         let tick = now / self.bucket;
         let fresh = Cell { generation: generation as u8, tick: tick & TICK_MASK, count: 1 };
@@ -134,6 +137,7 @@ impl TimeWindow {
 
     /// Whether a bucket lies within the window. A thread whose clock reading is a little later than
     /// ours may have begun the next bucket already: that one counts too.
+    #[inline]
     fn is_current(&self, tick: u64, now: u64) -> bool {
         let age = now.wrapping_sub(tick) & TICK_MASK;
         age < self.buckets || age > TICK_MASK - self.buckets
@@ -141,6 +145,7 @@ impl TimeWindow {
 
     /// Whether a cell has moved on, to a later generation or a later round of the ring. What is not of
     /// about the same time is merely old, whatever its generation has wrapped round to.
+    #[inline]
     fn is_newer(&self, held: Cell, fresh: Cell) -> bool {
         let generations = held.generation.wrapping_sub(fresh.generation);
         if generations == 0 {
@@ -150,6 +155,7 @@ impl TimeWindow {
         generations <= LATER && held.count > 0 && self.is_current(held.tick, fresh.tick)
     }
 
+    #[inline]
     fn cell(&self, stripe: usize, slot: u64, success: bool) -> &AtomicU64 {
         let index = 2 * slot as usize + usize::from(success);
         &self.lines[stripe * self.lines_per_stripe + index / LINE].0[index % LINE]

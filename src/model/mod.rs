@@ -173,6 +173,12 @@ impl Model {
         Arc::clone(&self.name)
     }
 
+    /// Whether it has this name, which is most often the very same one.
+    #[inline]
+    pub(crate) fn has_name(&self, name: &Arc<str>) -> bool {
+        Arc::ptr_eq(&self.name, name) || self.name == *name
+    }
+
     pub(crate) fn get_breaker(&self) -> &BreakerConfig {
         &self.breaker
     }

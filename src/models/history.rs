@@ -71,6 +71,7 @@ impl Record {
     }
 
     /// A call has been counted.
+    #[inline]
     pub(crate) fn outcome(&self, success: bool, now: Nanos) {
         if !success {
             self.cells();

@@ -121,6 +121,7 @@ impl LiveModel {
     }
 
     /// Notes that a call begun at `started` has been answered now, by a success or not.
+    #[inline]
     pub(crate) fn answered(&self, started: Nanos, success: bool, now: Nanos) {
         let took = now.saturating_sub(started);
         self.pace.answered(started, success.then_some(took));
@@ -155,20 +156,39 @@ impl LiveModel {
             Outcome::Failure(_) => self.count(false, now),
         };
         let changed = self.breaker.settle_timed(ticket, outcome, wait, took, now);
-        match &changed.transition {
-            Some(Transition { to: State::Open, cause, .. }) => {
+        if let Some(transition) = &changed.transition {
+            self.turned(transition, now);
+        }
+        (changed, tier)
+    }
+
+    /// The same for a success of the breaker's present generation, while closed.
+    #[inline]
+    pub(crate) fn succeeded(&self, generation: u64, took: Nanos, now: Nanos) -> (Option<Transition>, Option<Tier>) {
+        let tier = self.count(true, now);
+        let transition = self.breaker.succeeded(generation, took, now);
+        if let Some(transition) = &transition {
+            self.turned(transition, now);
+        }
+        (transition, tier)
+    }
+
+    #[cold]
+    fn turned(&self, transition: &Transition, now: Nanos) {
+        match transition.to {
+            State::Open => {
                 self.skips.reset();
-                self.ramp.opened(*cause);
+                self.ramp.opened(transition.cause);
             }
-            Some(Transition { to: State::Closed, .. }) => {
+            State::Closed => {
                 self.score.closed(now);
                 self.ramp.closed(now);
             }
             _ => {}
         }
-        (changed, tier)
     }
 
+    #[inline]
     fn count(&self, success: bool, now: Nanos) -> Option<Tier> {
         self.record.outcome(success, now);
         self.score.record(success, now)
@@ -330,6 +350,7 @@ impl LiveProvider {
     }
 
     /// A success wipes the slate.
+    #[inline]
     pub(crate) fn succeeded(&self) {
         if self.marked.load(Ordering::Relaxed) != 0 {
             self.mark(|marks| *marks = Marks::default());

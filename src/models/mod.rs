@@ -25,7 +25,7 @@ pub(crate) use registry::Registry;
 pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, SlowCallsSnapshot, Snapshot, WindowSnapshot};
 
 use crate::{
-    lane::{Lane, Swap},
+    lane::{Kept, Lane, Swap},
     machine::{Nanos, breaker::Command, config::ConfigError},
     model::Model,
 };
@@ -67,13 +67,15 @@ pub(crate) struct Named {
 
 impl Named {
     pub(crate) fn find(models: &Models, name: &str) -> Result<Self, UnknownName> {
-        let index = models.read(|registry| registry.find(name)).ok_or_else(|| UnknownName::model(name))?;
-        Ok(Self { name: name.into(), index })
+        let registry = models.local();
+        let index = registry.find(name).ok_or_else(|| UnknownName::model(name))?;
+        Ok(Self { name: registry.models[index].model.shared_name(), index })
     }
 
     /// Its number in this registry, if it is there still.
+    #[inline]
     pub(crate) fn index(&self, registry: &Registry) -> Result<usize, UnknownName> {
-        let still = registry.models.get(self.index).is_some_and(|live| live.model.name() == &*self.name);
+        let still = registry.models.get(self.index).is_some_and(|live| live.model.has_name(&self.name));
         if still { Ok(self.index) } else { registry.find(&self.name).ok_or_else(|| UnknownName::model(&self.name)) }
     }
 }
@@ -305,6 +307,12 @@ impl Models {
 
     pub(crate) fn local(&self) -> Lane<Registry> {
         self.registry.local()
+    }
+
+    /// The same, for one who comes often.
+    #[inline]
+    pub(crate) fn kept<'a>(&self, kept: &'a mut Kept<Registry>) -> &'a Lane<Registry> {
+        kept.get(&self.registry)
     }
 
     /// Looks at it without owning a handle.

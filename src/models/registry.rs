@@ -29,11 +29,13 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// Nanoseconds since the registry was built.
+    #[inline]
     pub(crate) fn now(&self) -> Nanos {
         self.at(Instant::now())
     }
 
     /// Nanoseconds from when the registry was built to this instant.
+    #[inline]
     pub(crate) fn at(&self, instant: Instant) -> Nanos {
         nanos(instant.saturating_duration_since(self.epoch))
     }
@@ -69,6 +71,7 @@ impl Registry {
     }
 
     /// Where everything is counted for a recorder.
+    #[inline]
     pub(crate) fn meters(&self) -> &Meters {
         self.catalogue.meters()
     }

@@ -1,5 +1,6 @@
 //! Admission to a model and its provider, and settling both by one verdict.
 
+mod closed;
 #[cfg(feature = "http")]
 mod committed;
 
@@ -13,11 +14,13 @@ use crate::{
     lane::Lane,
     machine::{
         Nanos,
-        breaker::{Admission, Breaker, Changed, Evidence, Outcome, Refusal, Ticket, Wait},
+        breaker::{Admission, Breaker, Changed, Evidence, Outcome, Refusal, Ticket, Transition, Wait},
         cooldown::{MAX_COOLDOWN, MIN_COOLDOWN},
         pending::Place,
+        score::Tier,
     },
     metrics::is_heard,
+    model::Model,
     models::{LiveModel, LiveProvider, Registry},
     outcome::{AttemptEnd, StatusKind},
 };
@@ -100,6 +103,7 @@ impl Entered {
 }
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
         if let Some((registry, index)) = self.0.take() {
             let live = &registry.models[index];
@@ -183,24 +187,31 @@ impl Permit {
             live.breaker.settle(model, Outcome::Neutral, None, now);
         }
         registry.changed((index, of_model.into()), (live.provider, of_provider.into()), now);
-        Ok(Self {
-            registry: registry.clone(),
+        let provider = provider.map_err(Refused::Provider)?;
+        Ok(Self::new(registry.clone(), index, [model, provider], entered, now))
+    }
+
+    #[inline]
+    fn new(registry: Lane<Registry>, index: usize, [model, provider]: [Ticket; 2], gates: Entered, now: Nanos) -> Self {
+        Self {
+            registry,
             index,
             model,
-            provider: provider.map_err(Refused::Provider)?,
+            provider,
             started: now,
             place: None,
-            gates: entered,
+            gates,
             begun: false,
             waiting: false,
             entered: false,
             first_byte: None,
             settled: false,
             lost: false,
-        })
+        }
     }
 
     /// Runs our own call: only now has it begun.
+    #[inline]
     pub(crate) fn call<T>(&mut self, f: impl FnOnce() -> T) -> T {
         self.begun = true;
         self.live().flow.start();
@@ -209,6 +220,7 @@ impl Permit {
     }
 
     /// Runs our own call or poll. A panic that unwinds through it leaves its mark.
+    #[inline]
     pub(crate) fn enter<T>(&mut self, f: impl FnOnce() -> T) -> T {
         self.entered = true;
         let result = f();
@@ -222,6 +234,7 @@ impl Permit {
     }
 
     /// Says whether the upstream is being waited for.
+    #[inline]
     pub(crate) fn waiting(&mut self, waiting: bool) {
         self.waiting = waiting;
     }
@@ -241,7 +254,14 @@ impl Permit {
     }
 
     /// Settles both breakers. `answered` says whether the upstream gave an answer at all.
+    #[inline]
     pub(crate) fn settle(mut self, verdict: &Verdict, answered: bool, now: Nanos) {
+        if !self.settle_closed(verdict, answered, now) {
+            self.settle_otherwise(verdict, answered, now);
+        }
+    }
+
+    fn settle_otherwise(mut self, verdict: &Verdict, answered: bool, now: Nanos) {
         let wait = verdict.cooldown.map(|cooldown| match cooldown {
             Cooldown::For(wait) => Wait::For(wait.clamp(MIN_COOLDOWN, MAX_COOLDOWN)),
             Cooldown::Growing => Wait::Growing,
@@ -299,6 +319,13 @@ impl Permit {
     /// The same of one without a result.
     fn count_without(&self, end: AttemptEnd, now: Nanos) {
         self.count(end, StatusKind::None, Executed::Maybe, now);
+    }
+
+    /// Tells what has changed by a success while closed.
+    #[cold]
+    fn tell_closed(&self, model: Option<Transition>, provider: Option<Transition>, tier: Option<Tier>, now: Nanos) {
+        self.registry.changed((self.index, model.into()), (self.live().provider, provider.into()), now);
+        self.registry.tier_changed(self.index, tier, now);
     }
 
     /// Keeps for people what failed or was limited.
@@ -389,20 +416,42 @@ impl Permit {
         self.registry.tier_changed(self.index, tier, now);
     }
 
+    /// The model that it is for.
+    #[inline]
+    pub(crate) fn of(&self) -> &Model {
+        &self.live().model
+    }
+
+    /// The time of its registry.
+    #[inline]
+    pub(crate) fn now(&self) -> Nanos {
+        self.registry.now()
+    }
+
+    #[inline]
     fn live(&self) -> &LiveModel {
         &self.registry.models[self.index]
     }
 
+    #[inline]
     fn live_provider(&self) -> &LiveProvider {
         &self.registry.providers[self.live().provider]
     }
 }
 
 impl Drop for Permit {
+    #[inline]
     fn drop(&mut self) {
-        if self.settled {
-            return;
+        if !self.settled {
+            self.give_up();
         }
+    }
+}
+
+impl Permit {
+    /// Nobody has said what it came to.
+    #[cold]
+    fn give_up(&mut self) {
         let now = self.registry.now();
         let failure = (Outcome::Failure(Evidence::Blame), None);
         let neutral = (Outcome::Neutral, None);

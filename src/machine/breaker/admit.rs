@@ -16,6 +16,19 @@ impl Breaker {
         Word::is_closed(self.word.load(Ordering::Acquire))
     }
 
+    /// Whether it is in this generation still.
+    #[inline]
+    pub(crate) fn is_at(&self, generation: u64) -> bool {
+        self.word().generation == generation
+    }
+
+    /// Admits a call if it is closed.
+    #[inline]
+    pub(crate) fn admit_closed(&self) -> Option<Ticket> {
+        let word = self.word.load(Ordering::Acquire);
+        Word::is_closed(word).then(|| Ticket::Counted { generation: Word::unpack(word).generation })
+    }
+
     #[cfg(feature = "metrics")]
     pub(crate) fn state(&self) -> State {
         self.word().state

@@ -33,6 +33,7 @@ impl Counter {
     }
 
     /// Counts a call.
+    #[inline]
     pub(super) fn record(&self, generation: u64, success: bool, took: Nanos, now: Nanos) {
         let good = !self.minds(success, took);
         match self {
@@ -42,6 +43,7 @@ impl Counter {
     }
 
     /// Whether such a call is what its rule is about: only then is it judged.
+    #[inline]
     pub(super) fn minds(&self, success: bool, took: Nanos) -> bool {
         match self {
             Self::Failures(_) | Self::LastFailures(_) => !success,

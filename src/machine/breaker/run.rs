@@ -23,6 +23,7 @@ impl Run {
     }
 
     /// A success of this generation ends the run. While nothing fails this is one load.
+    #[inline]
     pub(crate) fn reset(&self, generation: u64) {
         let begun = begun(generation);
         let mut word = self.0.load(Ordering::Relaxed);

@@ -40,14 +40,21 @@ impl Breaker {
     ) -> Changed {
         match (ticket, outcome, cooldown) {
             (Ticket::Uncounted, ..) | (Ticket::Counted { .. }, Outcome::Neutral, None) => Changed::default(),
-            (Ticket::Counted { generation }, Outcome::Success, None) => {
-                if self.word().generation == generation && self.record_success(generation, took, now) {
-                    return self.judge_slow_success(generation, took, now).into();
-                }
-                Changed::default()
+            (Ticket::Counted { generation }, Outcome::Success, None) if self.is_at(generation) => {
+                self.succeeded(generation, took, now).into()
             }
+            (Ticket::Counted { .. }, Outcome::Success, None) => Changed::default(),
             _ => self.settle_locked(ticket, outcome, cooldown, took, now),
         }
+    }
+
+    /// Counts a success of the present generation, while closed. A slow one may open the breaker.
+    #[inline]
+    pub(crate) fn succeeded(&self, generation: u64, took: Nanos, now: Nanos) -> Option<Transition> {
+        if self.record_success(generation, took, now) {
+            return self.judge_slow_success(generation, took, now);
+        }
+        None
     }
 
     fn settle_locked(
@@ -96,11 +103,13 @@ impl Breaker {
     }
 
     /// Counts a success, and says whether it is a slow one to some rule.
+    #[inline]
     fn record_success(&self, generation: u64, took: Nanos, now: Nanos) -> bool {
         self.run.reset(generation);
         self.record(generation, true, took, now)
     }
 
+    #[inline]
     fn record(&self, generation: u64, success: bool, took: Nanos, now: Nanos) -> bool {
         let mut minded = false;
         for counter in &self.counters {
@@ -111,6 +120,7 @@ impl Breaker {
     }
 
     /// A slow success takes the lock only if a rule seems to hold.
+    #[cold]
     fn judge_slow_success(&self, generation: u64, took: Nanos, now: Nanos) -> Option<Transition> {
         self.broken_rate(generation, true, took, now)?;
         let mut locked = lock(&self.locked);
