@@ -44,10 +44,9 @@ impl Pace {
     /// Two threads that share a stripe may lose one of two samples; an average can bear it.
     #[inline]
     pub(crate) fn answered(&self, started: Nanos, took: Option<Nanos>) {
-        let stripe = &self.stripes[stripe::mine(self.stripes.len())].0;
-        if stripe.answered.load(Ordering::Relaxed) <= started {
-            stripe.answered.fetch_max(started.saturating_add(1), Ordering::Relaxed);
-        }
+        let mine = stripe::Mine::of(self.stripes.len());
+        let stripe = &self.stripes[mine.index()].0;
+        mine.update(&stripe.answered, |latest| (latest <= started).then(|| started.saturating_add(1)));
         if let Some(took) = took {
             average(&stripe.usual, took);
         }

@@ -1,6 +1,6 @@
 //! How many calls are under way.
 
-use super::stripe::{self, Padded};
+use super::stripe::{Mine, Padded};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Calls begun and ended, striped.
@@ -16,12 +16,12 @@ impl Flow {
 
     #[inline]
     pub(crate) fn start(&self) {
-        self.mine()[0].fetch_add(1, Ordering::Relaxed);
+        self.add(0);
     }
 
     #[inline]
     pub(crate) fn end(&self) {
-        self.mine()[1].fetch_add(1, Ordering::Relaxed);
+        self.add(1);
     }
 
     pub(crate) fn started(&self) -> u64 {
@@ -35,8 +35,9 @@ impl Flow {
     }
 
     #[inline]
-    fn mine(&self) -> &[AtomicU64; 2] {
-        &self.stripes[stripe::mine(self.stripes.len())].0
+    fn add(&self, which: usize) {
+        let mine = Mine::of(self.stripes.len());
+        mine.add(&self.stripes[mine.index()].0[which], 1);
     }
 
     fn sum(&self, which: usize) -> u64 {

@@ -9,6 +9,7 @@ pub(crate) mod budget;
 pub(crate) mod config;
 pub(crate) mod cooldown;
 pub(crate) mod count_window;
+pub(crate) mod divisor;
 pub(crate) mod ewma;
 pub(crate) mod explore;
 pub(crate) mod flow;

@@ -30,14 +30,12 @@ impl Pending {
     /// A call begins. `None` when all places are taken.
     #[inline]
     pub(crate) fn begin(&self, now: Nanos) -> Option<Place> {
-        let stripe = stripe::mine(self.stripes.len());
+        let mine = stripe::Mine::of(self.stripes.len());
         let began = now.saturating_add(1);
-        let take = |place: &AtomicU64| {
-            place.load(Ordering::Relaxed) == 0
-                && place.compare_exchange(0, began, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        };
-        let place = self.stripes[stripe].0.iter().position(take)?;
-        Some(Place { stripe: u8::try_from(stripe).ok()?, place: place as u8 })
+        // Others only ever make a place free.
+        let take = |place: &AtomicU64| mine.update(place, |held| (held == 0).then_some(began)).is_some();
+        let place = self.stripes[mine.index()].0.iter().position(take)?;
+        Some(Place { stripe: u8::try_from(mine.index()).ok()?, place: place as u8 })
     }
 
     /// That call is over.

@@ -11,34 +11,51 @@ pub const RESERVE_SHARE: u32 = 4;
 
 /// A set of candidates or providers by number, inline up to 128.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Set(SmallVec<[u64; 2]>);
+pub(crate) struct Set {
+    /// Those below 64, and the others.
+    first: u64,
+    rest: SmallVec<[u64; 1]>,
+}
 
 impl Set {
+    #[inline]
     pub(crate) fn insert(&mut self, index: usize) {
-        let word = index / 64;
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
+        match index / 64 {
+            0 => self.first |= 1 << index,
+            word => self.insert_far(word - 1, index % 64),
         }
-        self.0[word] |= 1 << (index % 64);
+    }
+
+    #[cold]
+    fn insert_far(&mut self, word: usize, bit: usize) {
+        if self.rest.len() <= word {
+            self.rest.resize(word + 1, 0);
+        }
+        self.rest[word] |= 1 << bit;
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
+        self.first == 0 && self.rest.iter().all(|word| *word == 0)
     }
 
     #[inline]
     pub(crate) fn contains(&self, index: usize) -> bool {
-        self.0.get(index / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
+        let word = match index / 64 {
+            0 => Some(&self.first),
+            word => self.rest.get(word - 1),
+        };
+        word.is_some_and(|word| word & (1 << (index % 64)) != 0)
     }
 
     fn iter(&self) -> impl Iterator<Item = usize> {
-        let words = self.0.iter().copied().enumerate();
+        let words = std::iter::once(&self.first).chain(&self.rest).copied().enumerate();
         words.flat_map(|(word, bits)| (0..64).filter(move |bit| bits >> bit & 1 != 0).map(move |bit| word * 64 + bit))
     }
 
     fn pop_first(&mut self) -> Option<usize> {
-        let (word, bits) = self.0.iter_mut().enumerate().find(|(_, bits)| **bits != 0)?;
+        let words = std::iter::once(&mut self.first).chain(&mut self.rest).enumerate();
+        let (word, bits) = { words }.find(|(_, bits)| **bits != 0)?;
         let bit = bits.trailing_zeros();
         *bits &= *bits - 1;
         Some(word * 64 + bit as usize)

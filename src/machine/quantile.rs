@@ -40,14 +40,12 @@ impl Quantiles {
         let new = || stripe::Padded(std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))));
         let stripes = self.stripes.get_or_init(|| (0..self.count).map(|_| new()).collect());
         let minute = minute(now);
-        let cell = &stripes[stripe::mine(self.count)].0[bank(minute)][bucket(took)];
-        let word = cell.load(Ordering::Relaxed);
-        // Two threads on one stripe may both begin a cell, and lose one of two counts; a quantile can bear it.
-        if word >> COUNT_BITS == minute {
-            cell.fetch_add(1, Ordering::Relaxed);
-        } else {
-            cell.store((minute << COUNT_BITS) | 1, Ordering::Relaxed);
-        }
+        let mine = stripe::Mine::of(self.count);
+        let cell = &stripes[mine.index()].0[bank(minute)][bucket(took)];
+        mine.update(
+            cell,
+            |word| if word >> COUNT_BITS == minute { Some(word + 1) } else { Some((minute << COUNT_BITS) | 1) },
+        );
     }
 
     /// What so large a share of the successes took at the most, to the upper end of its bucket; `None` with fewer than

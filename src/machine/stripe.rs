@@ -1,10 +1,15 @@
 //! Which stripe a thread writes to, so that threads calling one model do not fight over a cache line.
+//!
+//! The first threads, about one for each core, have a stripe each to themselves for as long as they live. Nobody else
+//! writes there, so that they need no locked instruction to add to a count: a load and a store will do, at a quarter of
+//! the time. All further threads share what stripes are left, and take turns by such instructions.
 
+use crate::sync::{AtomicU64, Ordering};
 use std::{
     cell::Cell,
     sync::{
         OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize},
     },
 };
 
@@ -14,31 +19,252 @@ use std::{
 #[repr(align(128))]
 pub(crate) struct Padded<T>(pub(crate) T);
 
+/// So many threads have a stripe to themselves at the most.
+const MAX_OWNED: usize = 16;
 /// The most stripes that are made, however many cores there are.
-pub(crate) const MAX_STRIPES: usize = 16;
+pub(crate) const MAX_STRIPES: usize = 2 * MAX_OWNED;
 
-/// How many stripes there are: a power of two, about one for each core.
-pub(crate) fn count() -> usize {
-    static COUNT: OnceLock<usize> = OnceLock::new();
-    *COUNT.get_or_init(|| {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        cores.next_power_of_two().min(MAX_STRIPES)
-    })
+/// Which of the stripes that have an owner have one now.
+static OWNED: [AtomicBool; MAX_OWNED] = [const { AtomicBool::new(false) }; MAX_OWNED];
+
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Stripes with one thread each; they come first.
+    owned: usize,
+    /// All stripes.
+    count: usize,
 }
 
-/// The stripe of the calling thread, below `stripes`, which must be a power of two.
+impl Layout {
+    fn of(cores: usize) -> Self {
+        // One more thread than cores: that which starts a runtime runs tasks as well.
+        let owned = cores.saturating_add(1).checked_next_power_of_two().map_or(MAX_OWNED, |owned| owned.min(MAX_OWNED));
+        let shared = if cores < MAX_OWNED { (owned / 4).max(1) } else { MAX_OWNED };
+        Self { owned, count: owned + shared }
+    }
+}
+
+#[inline]
+fn layout() -> Layout {
+    static LAYOUT: OnceLock<Layout> = OnceLock::new();
+    *LAYOUT.get_or_init(|| Layout::of(std::thread::available_parallelism().map_or(1, usize::from)))
+}
+
+/// How many stripes there are: one for each thread that has its own, and some for all others.
+#[inline]
+pub(crate) fn count() -> usize {
+    layout().count
+}
+
+/// Where the calling thread writes among some stripes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mine {
+    index: usize,
+    /// Whether no other thread writes there.
+    alone: bool,
+}
+
+impl Mine {
+    /// Among all stripes, or where there is but one.
+    #[inline]
+    pub(crate) fn of(stripes: usize) -> Self {
+        match PLACE.get() {
+            place if place.among == stripes => place.mine,
+            _ => Self::elsewhere(stripes),
+        }
+    }
+
+    #[cold]
+    fn elsewhere(stripes: usize) -> Self {
+        if stripes == count() && PLACE.get().among == 0 {
+            return find_place().mine;
+        }
+        Self { index: PLACE.get().mine.index % stripes, alone: false }
+    }
+
+    #[inline]
+    pub(crate) fn index(self) -> usize {
+        self.index
+    }
+
+    /// Adds to a count of this stripe that is written in this way only.
+    #[inline]
+    pub(crate) fn add(self, count: &AtomicU64, more: u64) {
+        if self.alone {
+            count.store(count.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+        } else {
+            count.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    /// Changes a word of this stripe that is written in this way only; `None` leaves it. Says what it has put there.
+    #[inline]
+    pub(crate) fn update(self, word: &AtomicU64, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        let mut found = word.load(Ordering::Relaxed);
+        loop {
+            let next = change(found)?;
+            if self.alone {
+                word.store(next, Ordering::Relaxed);
+                return Some(next);
+            }
+            match word.compare_exchange_weak(found, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(next),
+                Err(other) => found = other,
+            }
+        }
+    }
+}
+
+/// Loom runs all its threads on one, which has but one place.
+const SHARES_ALL: bool = cfg!(tower_failover_loom);
+
+/// The stripe of the calling thread, for what may be written by several.
 #[inline]
 pub(crate) fn mine(stripes: usize) -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
-    }
-    let index = MINE.try_with(|mine| {
-        if mine.get() == usize::MAX {
-            mine.set(NEXT.fetch_add(1, Ordering::Relaxed) & (usize::MAX >> 1));
-        }
-        mine.get()
+    Mine::of(stripes).index
+}
+
+/// The place of a thread among all stripes.
+#[derive(Clone, Copy)]
+struct Place {
+    /// How many they are; 0 before it is known.
+    among: usize,
+    mine: Mine,
+}
+
+thread_local! {
+    static PLACE: Cell<Place> = const { Cell::new(Place { among: 0, mine: Mine { index: 0, alone: false } }) };
+    static OWNER: Cell<Option<Owner>> = const { Cell::new(None) };
+}
+
+#[cold]
+fn find_place() -> Place {
+    let free = (0..layout().owned).find(|index| {
+        // What the last owner has written there is seen from here on.
+        OWNED[*index].compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
     });
-    // A thread that is being torn down has no stripe of its own any more; any one will do.
-    index.unwrap_or(0) & (stripes - 1)
+    let owned = free.map(Owner).and_then(|owner| {
+        let index = owner.0;
+        // A thread that is being torn down keeps no owner, and gives the stripe back at once.
+        OWNER.try_with(|place| place.set(Some(owner))).is_ok().then_some(index)
+    });
+    let mine = match owned {
+        Some(index) => Mine { index, alone: !SHARES_ALL },
+        None => Mine { index: shared(), alone: false },
+    };
+    let place = Place { among: count(), mine };
+    PLACE.set(place);
+    place
+}
+
+fn shared() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let Layout { owned, count } = layout();
+    owned + NEXT.fetch_add(1, Ordering::Relaxed) % (count - owned)
+}
+
+/// Has a stripe to itself until its thread ends.
+struct Owner(usize);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // From now on this thread writes where others do, if it writes at all.
+        PLACE.set(Place { among: count(), mine: Mine { index: shared(), alone: false } });
+        OWNED[self.0].store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(tower_failover_loom))]
+mod tests {
+    use super::*;
+    use std::{collections::HashSet, sync::Barrier, thread};
+
+    #[test]
+    fn about_as_many_threads_as_cores_have_a_stripe_to_themselves() {
+        let layout = |cores| {
+            let Layout { owned, count } = Layout::of(cores);
+            (owned, count - owned)
+        };
+        assert_eq!([1, 2, 3, 4, 8, 15].map(layout), [(2, 1), (4, 1), (4, 1), (8, 2), (16, 4), (16, 4)]);
+        assert_eq!([16, 17, 64, usize::MAX].map(layout), [(16, 16); 4]);
+    }
+
+    #[test]
+    fn no_two_threads_are_alone_on_one_stripe() {
+        let threads = 2 * MAX_STRIPES;
+        for _ in 0..20 {
+            let barrier = Barrier::new(threads);
+            let places = thread::scope(|scope| {
+                let one = || {
+                    barrier.wait();
+                    let mine = Mine::of(count());
+                    barrier.wait();
+                    mine
+                };
+                let threads: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+                threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
+            });
+            let alone: Vec<_> = places.iter().filter(|mine| mine.alone).map(|mine| mine.index).collect();
+            assert_eq!(alone.iter().collect::<HashSet<_>>().len(), alone.len(), "{places:?}");
+            assert!(alone.iter().all(|index| *index < layout().owned));
+            let others = places.iter().filter(|mine| !mine.alone);
+            assert!(others.clone().count() >= threads - layout().owned);
+            assert!(others.clone().all(|mine| (layout().owned..count()).contains(&mine.index)), "{places:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_while_threads_come_and_go() {
+        let counts: Vec<_> = (0..count()).map(|_| Padded([AtomicU64::new(0), AtomicU64::new(0)])).collect();
+        let one = || {
+            for _ in 0..1_000 {
+                let mine = Mine::of(counts.len());
+                let [added, updated] = &counts[mine.index].0;
+                mine.add(added, 1);
+                mine.update(updated, |count| Some(count + 2));
+            }
+        };
+        // A thread has ended for its scope before its place is free again, so that they overlap.
+        for _ in 0..50 {
+            thread::scope(|scope| (0..2 * count()).for_each(|_| _ = scope.spawn(one)));
+        }
+        let sum = |which: usize| counts.iter().map(|stripe| stripe.0[which].load(Ordering::Relaxed)).sum::<u64>();
+        let calls = 50 * 2 * count() as u64 * 1_000;
+        assert_eq!([sum(0), sum(1)], [calls, 2 * calls]);
+    }
+
+    #[test]
+    fn who_shares_one_is_not_alone() {
+        for stripes in [1, 2, 64] {
+            let mine = Mine::of(stripes);
+            assert!(!mine.alone && mine.index < stripes);
+        }
+    }
+
+    #[test]
+    fn a_thread_that_is_torn_down_writes_where_others_do() {
+        struct Late(std::sync::mpsc::Sender<Mine>);
+        impl Drop for Late {
+            fn drop(&mut self) {
+                let _ = self.0.send(Mine::of(count()));
+            }
+        }
+        thread_local!(static LATE: Cell<Option<Late>> = const { Cell::new(None) });
+        let (send, heard) = std::sync::mpsc::channel();
+        let first = send.clone();
+        // Which is torn down first is not said; in one of the two the stripe has been given back.
+        thread::spawn(move || {
+            LATE.set(Some(Late(first)));
+            Mine::of(count());
+        });
+        thread::spawn(move || {
+            Mine::of(count());
+            LATE.set(Some(Late(send)));
+        });
+        for mine in heard {
+            assert!(mine.index < count());
+            assert_eq!(mine.alone, mine.index < layout().owned);
+        }
+    }
 }

@@ -8,7 +8,7 @@
 //! With buckets of 1 ms (the shortest allowed) a tick comes round after three days; with the default
 //! of 6 s after fifty years.
 
-use super::{Nanos, nanos, stripe};
+use super::{Nanos, divisor::Divisor, nanos, stripe};
 use crate::sync::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ impl Totals {
 
 #[derive(Debug)]
 pub(crate) struct TimeWindow {
-    bucket: Nanos,
-    buckets: u64,
+    bucket: Divisor,
+    buckets: Divisor,
     stripes: usize,
     lines_per_stripe: usize,
     lines: Box<[stripe::Padded<[AtomicU64; LINE]>]>,
@@ -78,8 +78,8 @@ impl TimeWindow {
         let lines_per_stripe = cells.div_ceil(LINE);
         let line = || stripe::Padded(std::array::from_fn(|_| AtomicU64::new(0)));
         Self {
-            bucket: (nanos(length) / buckets).max(1),
-            buckets,
+            bucket: Divisor::new(nanos(length) / buckets),
+            buckets: Divisor::new(buckets),
             stripes,
             lines_per_stripe,
             lines: (0..stripes * lines_per_stripe).map(|_| line()).collect(),
@@ -89,33 +89,26 @@ impl TimeWindow {
     /// Counts one outcome of this generation.
     #[inline]
     pub(crate) fn record(&self, generation: u64, now: Nanos, success: bool) {
-        let tick = now / self.bucket;
+        let (tick, _) = self.bucket.divide(now);
         let fresh = Cell { generation: generation as u8, tick: tick & TICK_MASK, count: 1 };
-        let cell = self.cell(stripe::mine(self.stripes), tick % self.buckets, success);
-        let mut word = cell.load(Ordering::Relaxed);
-        loop {
-            let held = Cell::unpack(word);
-            let next = if held.generation == fresh.generation && held.tick == fresh.tick {
-                Cell { count: (held.count + 1).min(COUNT_MASK), ..held }
-            } else if self.is_newer(held, fresh) {
-                return;
-            } else {
-                fresh
-            };
-            match cell.compare_exchange_weak(word, next.pack(), Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(current) => word = current,
+        let (mine, first) = (stripe::Mine::of(self.stripes), fresh.pack());
+        let cell = self.cell(mine.index(), self.buckets.divide(tick).1, success);
+        mine.update(cell, |word| {
+            if (word ^ first) & !COUNT_MASK == 0 {
+                // Of the same generation and tick.
+                return (word & COUNT_MASK != COUNT_MASK).then_some(word + 1);
             }
-        }
+            (!self.is_newer(Cell::unpack(word), fresh)).then_some(first)
+        });
     }
 
     /// The outcomes of this generation in the last `buckets` buckets, the one under way included.
     pub(crate) fn totals(&self, generation: u64, now: Nanos) -> Totals {
-        let tick = (now / self.bucket) & TICK_MASK;
+        let tick = self.bucket.divide(now).0 & TICK_MASK;
         let sum = |success| {
             let mut sum = 0;
             for stripe in 0..self.stripes {
-                for slot in 0..self.buckets {
+                for slot in 0..self.buckets.get() {
                     let held = Cell::unpack(self.cell(stripe, slot, success).load(Ordering::Relaxed));
                     if held.generation == generation as u8 && self.is_current(held.tick, tick) {
                         sum += held.count;
@@ -140,7 +133,7 @@ impl TimeWindow {
     #[inline]
     fn is_current(&self, tick: u64, now: u64) -> bool {
         let age = now.wrapping_sub(tick) & TICK_MASK;
-        age < self.buckets || age > TICK_MASK - self.buckets
+        age < self.buckets.get() || age > TICK_MASK - self.buckets.get()
     }
 
     /// Whether a cell has moved on, to a later generation or a later round of the ring. What is not of
@@ -150,7 +143,7 @@ impl TimeWindow {
         let generations = held.generation.wrapping_sub(fresh.generation);
         if generations == 0 {
             let ahead = held.tick.wrapping_sub(fresh.tick) & TICK_MASK;
-            return ahead > 0 && ahead <= self.buckets;
+            return ahead > 0 && ahead <= self.buckets.get();
         }
         generations <= LATER && held.count > 0 && self.is_current(held.tick, fresh.tick)
     }

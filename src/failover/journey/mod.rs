@@ -139,11 +139,15 @@ impl Journey {
 
     /// Takes the permit for a candidate whose client is ready. A candidate rejected now is a skip.
     pub(crate) fn admit(&mut self, choice: Choice, settings: &Settings, now: Nanos) -> Option<Permit> {
+        let registry = match Permit::admit_closed(self.registry().clone(), choice.model, now) {
+            Ok(permit) => return Some(permit),
+            Err(registry) => registry,
+        };
         let lease = self.timeout(choice.model, settings);
         let admitted = if choice.last_resort {
-            Permit::admit_last_resort(self.registry(), choice.model, now, lease)
+            Permit::admit_last_resort(&registry, choice.model, now, lease)
         } else {
-            Permit::admit(self.registry(), choice.model, now, lease)
+            Permit::admit(&registry, choice.model, now, lease)
         };
         admitted.map_err(|refused| self.reject(choice, Skip::refused(refused, now), now)).ok()
     }
