@@ -5,12 +5,8 @@ use crate::{
     breakers::{self, Breaker, Came, Kind, MINUTE, OURS, Request},
     report::{Report, cell},
 };
-use std::{
-    collections::HashMap,
-    hint::black_box,
-    sync::RwLock,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, hint::black_box, sync::RwLock, time::Duration};
+use tokio::time::Instant;
 
 const MEASURE: &str = "keyed models";
 /// Calls of a round.

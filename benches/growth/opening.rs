@@ -1,5 +1,7 @@
 //! How many failures it takes to open after so many successes.
 
+#![allow(clippy::disallowed_types, reason = "the real clock, beside one that is paused")]
+
 use crate::{
     breakers::{self, Breaker, Came, Kind, Request},
     cells,

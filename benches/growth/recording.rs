@@ -6,11 +6,8 @@ use crate::{
     cells,
     report::Samples,
 };
-use std::{
-    hint::black_box,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, sync::OnceLock, time::Duration};
+use tokio::time::Instant;
 
 const MEASURE: &str = "recording with n calls in the window";
 const CALLS: [usize; 5] = [100, 1_000, 10_000, 100_000, 1_000_000];
@@ -44,12 +41,12 @@ pub(crate) fn rows(most: usize, skipped: &mut Vec<String>) -> Vec<Row> {
 
 fn row<B: Breaker>(kind: Kind<B>, calls: usize, every: Option<usize>) -> Row {
     let name = kind.name;
-    let mut window = Window { kind: Rc::new(kind), calls, every, filled: None };
+    let mut window = Window { kind, calls, every, filled: None };
     Row { cells: cells(name, MEASURE, ("n", calls)), run: Box::new(move || window.round()) }
 }
 
 struct Window<B> {
-    kind: Rc<Kind<B>>,
+    kind: Kind<B>,
     /// How many calls are to lie in it.
     calls: usize,
     /// Every so many fail.
@@ -87,7 +84,7 @@ impl<B: Breaker> Window<B> {
             let mut filled = self.filled.take().filter(is_fresh).unwrap_or_else(|| {
                 let mut filled = Filled { breaker: (self.kind.make)(), count: 0, since: Instant::now() };
                 filled.call(self.calls - timed / 2 - warm, self.every);
-                assert!(filled.since.elapsed() < FRESH, "{} calls are in the window together", self.calls);
+                assert!(filled.since.elapsed() < MINUTE, "{} calls are in the window together", self.calls);
                 filled
             });
             filled.call(warm, self.every);
@@ -106,7 +103,6 @@ impl<B: Breaker> Window<B> {
 
 /// What timing nothing takes.
 fn clock() -> Duration {
-    use std::sync::OnceLock;
     static CLOCK: OnceLock<Duration> = OnceLock::new();
     *CLOCK.get_or_init(|| {
         let mut nothing = [(); 1_001].map(|()| Instant::now().elapsed());

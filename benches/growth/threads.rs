@@ -11,8 +11,9 @@ use std::{
         Barrier,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 const MEASURE: &str = "threads";
 const THREADS: [usize; 4] = [1, 2, 4, 8];
