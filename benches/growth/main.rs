@@ -7,24 +7,25 @@
 //! the median of its rounds with its spread (the distance between the quartiles, as a share of the median), and what counts
 //! is a row over another. How each breaker is set up is said in `breakers.rs`.
 //!
-//! - **recording with n calls in the window**: one more call, in ns, when `n` lie in a window of 60 s. It is filled as fast
-//!   as it goes, and anew after 30 s, so that none of them is too old; what would take minutes is left out, and said to be. A
-//!   breaker without a window of time has had `n` calls. What is timed makes `n` an eighth larger or smaller at the most. In
-//!   the row `every tenth fails` one call in ten does, of those that are timed too.
-//! - **keyed models**: `n` keys, each with a breaker of its own. Bytes are what a counting allocator has handed out and not
-//!   got back, for each key, the table and the key's name included: as made, and once a call of each key has succeeded,
-//!   where that takes more. Time is that of one call to a random key among them, by one thread, after that. Ours is
-//!   [`CircuitBreakerLayer::keyed`](tower_failover::CircuitBreakerLayer::keyed); a peer has no keys, so it gets a
-//!   `RwLock<HashMap<String, _>>`, whose breaker is cloned for the call, and what breakers can share they do. What there is
-//!   without any key is not counted.
-//! - **failures to open after n successes**: then all calls fail, until one is refused. One call comes every 10 ms by the
-//!   breaker's own clock, where that can be moved: tokio's, and that of failsafe. What counts calls does not look at it.
-//!   The clock of tower-resilience cannot be moved: its time window lives a thousand times faster, 60 ms, with a call every
-//!   10 µs of real time; on a busy machine fewer fit in. After 10⁷ failures, or a minute, it is said not to have opened: the cell is empty, and `null`.
-//!   Ours, as made, has two rules that such calls meet: 10 calls of which half fail, and 20 failures in a row. So it is 10
-//!   with nothing before, and 20 after however much.
-//! - **threads**: so many call one breaker, each by a clone, for some milliseconds: elapsed ÷ all calls. A call
-//!   that is pending, for a lock, lets its thread sleep. A time window of tower-resilience is left out, as it costs what the window holds.
+//! - **recording with n calls in the window**: one more call, in ns, when `n` lie in a window of 60 s. It is filled as
+//!   fast as it goes, and anew after 30 s, so that none of them is too old; what would take minutes is left out, and
+//!   said to be. A breaker without a window of time has had `n` calls. What is timed makes `n` a sixth larger, or a
+//!   quarter smaller, at the most. In the row `every tenth fails` one call in ten does, of those that are timed too.
+//! - **keyed models**: `n` keys, each with a breaker of its own. Bytes are what a counting allocator has handed out and
+//!   not got back, for each key, the table and the key's name included: as made, and once a call of each key has
+//!   succeeded, where that takes more. Time is that of one call to a random key among them, by one thread, after that.
+//!   Ours is [`CircuitBreakerLayer::keyed`](tower_failover::CircuitBreakerLayer::keyed); a peer has no keys, so it gets
+//!   a `RwLock<HashMap<String, _>>`, whose breaker is cloned for the call, and what breakers can share they do. What
+//!   there is without any key is not counted.
+//! - **failures to open after n successes**: then all calls fail, until one is refused. One call comes every 10 ms by
+//!   the breaker's own clock, where that can be moved: tokio's, and that of failsafe. What counts calls does not look
+//!   at it. The clock of tower-resilience cannot be moved: its time window lives a thousand times faster, 60 ms, with a
+//!   call every 10 µs of real time; on a busy machine fewer fit in. After 10⁷ failures, or a minute, it is said not to
+//!   have opened: the cell is empty, and `null`. Ours, as made, has two rules that such calls meet: 10 calls of which
+//!   half fail, and 20 failures in a row. So it is 10 with nothing before, and 20 after however much.
+//! - **threads**: so many call one breaker, each by a clone, for some milliseconds: elapsed ÷ all calls. A call that is
+//!   pending, for a lock, lets its thread sleep. A time window of tower-resilience is left out, as it costs what the
+//!   window holds.
 
 mod breakers;
 mod keyed;
