@@ -16,7 +16,7 @@ pub fn goals(goals: &[Goal], results: &Results) -> String {
     let mut table = String::from("| what | reach | measured | reached |\n| --- | --- | --- | --- |\n");
     for Goal { what, reach, measure, reason } in goals {
         let (shown, reached) = match measure(results) {
-            None => ("not measured".to_owned(), String::new()),
+            None => ("not measured".to_owned(), "–".to_owned()),
             Some(outcome) if outcome.reached => (outcome.shown, "yes".to_owned()),
             Some(outcome) if reason.is_empty() => (outcome.shown, "**no**".to_owned()),
             Some(outcome) => (outcome.shown, format!("**no**: {reason}")),
@@ -40,28 +40,58 @@ type Cell = Option<(String, f64)>;
 
 /// Ours beside the peers, where there is anything to say.
 pub fn peers(results: &Results) -> [Option<String>; 5] {
-    [
-        costs(results, "a breaker alone", BREAKER, &BREAKERS),
-        costs(results, "the whole stack", STACK, &[&RESILIENCE_STACKS[..], &RETRIES].concat()),
-        loopback(results),
-        failing_over(results),
-        growth(results),
-    ]
+    [breakers(results), stacks(results), loopback(results), failing_over(results), growth(results)]
 }
 
+type Row = (String, Vec<Cell>);
+
 /// What one call costs over bare, in readings of the clock.
-fn costs(results: &Results, what: &str, ours: &str, theirs: &[&str]) -> Option<String> {
-    results.clock()?;
-    let reads = |name: &str, threads| results.cost(name, threads).map(|cost| (number(cost.over, 1), cost.over));
-    let rows = [&ours].into_iter().chain(theirs).map(|name| {
-        // Whatever its settings, a peer refuses in one way; only breakers do.
-        let peer = name.split(", ").next().unwrap_or(name);
-        let allocs = results.cost(name, 1).map(|cost| (number(cost.allocs, 0), cost.allocs.round()));
-        let label = if *name == ours { OURS } else { name };
-        (label.to_owned(), vec![reads(name, 1), reads(name, 2), allocs, reads(&format!("{peer}, rejected"), 1)])
-    });
+fn reads(results: &Results, name: &str, threads: u32) -> Cell {
+    results.cost(name, threads).map(|cost| (number(cost.over, 1), cost.over))
+}
+
+fn allocations(results: &Results, name: &str) -> Cell {
+    results.cost(name, 1).map(|cost| (number(cost.allocs, 0), cost.allocs.round()))
+}
+
+fn breakers(results: &Results) -> Option<String> {
+    let row = |(label, name, rejected): (&str, &str, &str)| -> Row {
+        let cells = vec![
+            reads(results, name, 1),
+            reads(results, name, 2),
+            allocations(results, name),
+            // Whatever its settings, a peer refuses in one way.
+            reads(results, &format!("{rejected}, rejected"), 1),
+        ];
+        (label.to_owned(), cells)
+    };
+    let peers = BREAKERS.map(|name| (name, name, name.split(", ").next().unwrap_or(name)));
+    let rows = [(OURS, BREAKER, BREAKER)].into_iter().chain(peers).map(row);
     let columns = ["one thread", "two threads", "allocations", "rejected"];
-    Some(table(&format!("{what}, over bare, in reads of the clock"), &columns, rows.collect()))
+    some_table("a breaker alone, over bare, in reads of the clock", &columns, rows.collect())
+}
+
+fn stacks(results: &Results) -> Option<String> {
+    let row = |(label, name, late, open): (&str, &str, &str, &str)| -> Row {
+        let cells = vec![
+            reads(results, name, 1),
+            reads(results, name, 2),
+            allocations(results, name),
+            reads(results, late, 1),
+            reads(results, open, 1),
+        ];
+        (label.to_owned(), cells)
+    };
+    let [[resilience, resilience_as_ours], [retry, retry_as_ours]] = [RESILIENCE_STACKS, RETRIES];
+    let rows = [
+        (OURS, STACK, "failover, pending once", "failover, 1 skipped of six providers"),
+        (resilience, resilience, "tower-resilience stack, pending once", "tower-resilience stack, primary open"),
+        (resilience_as_ours, resilience_as_ours, "", ""),
+        (retry, retry, "tower::retry + timeout, pending once", ""),
+        (retry_as_ours, retry_as_ours, "", ""),
+    ];
+    let columns = ["one thread", "two threads", "allocations", "pending once", "the first one open"];
+    some_table("the whole stack, over bare, in reads of the clock", &columns, rows.map(row).into())
 }
 
 /// What is asked for over sockets; the bare client once more is there to show the noise.
@@ -128,13 +158,13 @@ fn growth(results: &Results) -> Option<String> {
 }
 
 /// Nothing where nothing was measured.
-fn some_table(what: &str, columns: &[&str], rows: Vec<(String, Vec<Cell>)>) -> Option<String> {
+fn some_table(what: &str, columns: &[&str], rows: Vec<Row>) -> Option<String> {
     let rows: Vec<_> = rows.into_iter().filter(|(_, cells)| cells.iter().any(Option::is_some)).collect();
     (!rows.is_empty()).then(|| table(what, columns, rows))
 }
 
 /// The best of each column is bold, and whatever looks the same.
-fn table(what: &str, columns: &[&str], rows: Vec<(String, Vec<Cell>)>) -> String {
+fn table(what: &str, columns: &[&str], rows: Vec<Row>) -> String {
     let mut out = format!("| {what} | {} |\n| --- |{}\n", columns.join(" | "), " ---: |".repeat(columns.len()));
     let contenders = || rows.iter().filter(|(name, _)| name != CONTROL);
     let best: Vec<Cell> = (0..columns.len())

@@ -15,7 +15,8 @@
 //! - `allocs` is of one call, in steady state. The counting allocator makes each allocation a little slower, here and with
 //!   the peers: `one allocation` is what one costs with it, made and freed.
 //! - With `tracing` (a subscriber at INFO that writes its lines to nowhere) and `metrics` (an exporter's recorder) the
-//!   stack is in another process of this program, for neither can be removed again.
+//!   stack is in another process of this program, for neither can be removed again. `two spans by hand` is what that
+//!   subscriber takes for a bare call inside of two spans like this crate's.
 //!
 //! The candidates that are skipped come before the one that answers. Real failures have opened their breakers, for an
 //! hour: no wait elapses, and as no wait has doubled none ends early. They are refused by their own breakers, as models
@@ -61,9 +62,10 @@ const COLUMNS: &[Column] = &[
 
 fn main() -> io::Result<()> {
     let args = Args::read();
-    if let [argument, observers] = args.others() {
-        assert_eq!(argument, observed::ARGUMENT);
-        return observed::answer(observers);
+    match args.others() {
+        [] => {}
+        [argument, observers, to] if argument == observed::ARGUMENT => return observed::answer(observers, to),
+        others => return Err(io::Error::other(format!("what is {others:?}?"))),
     }
     let bed = Rc::new(Bed::new());
     let mut rows = rows(&bed)?;
@@ -88,8 +90,8 @@ fn rows(bed: &Rc<Bed>) -> io::Result<Vec<Row>> {
         Row::calls(bed, "breaker + health", &ours::breaker_and_health(), 1),
         Row::calls(bed, "failover", &ours::failover(Client), 1),
     ];
-    for observers in observed::OBSERVERS {
-        rows.push(observed::row(observers)?);
+    for (to, observers) in observed::OBSERVED {
+        rows.push(observed::row(to, observers)?);
     }
     let request = ours::http_request();
     rows.extend([
