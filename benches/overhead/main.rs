@@ -12,8 +12,8 @@
 //!   same request, and rows that are pending once over `bare, pending once`.
 //! - Everything of the request is in the figures, from the call to the drop of its
 //!   [`Served`](tower_failover::Served).
-//! - `allocs` is of one call, in steady state. The counting allocator makes each allocation a little slower, here and with
-//!   the peers: `one allocation` is what one costs with it, made and freed.
+//! - `allocs` is of one call, in steady state. The counting allocator makes each allocation some nanoseconds slower, here
+//!   and with the peers: `one allocation` is what one costs with it, made and freed.
 //! - With `tracing` (a subscriber at INFO that writes its lines to nowhere) and `metrics` (an exporter's recorder) the
 //!   stack is in another process of this program, for neither can be removed again. `two spans by hand` is what that
 //!   subscriber takes for a bare call inside of two spans like this crate's.
