@@ -17,7 +17,8 @@ use std::{
     time::Duration,
 };
 use tower::Service;
-use tracing::{Level, Span, field::Empty, info_span};
+use tracing::{Level, Span, field::Empty, info_span, level_filters::LevelFilter};
+use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The argument that makes this process the other one.
 pub const ARGUMENT: &str = "--observed-by";
@@ -41,11 +42,13 @@ impl To {
 }
 
 /// Who listens, and to what.
-pub const OBSERVED: [(To, &str); 4] = [
+pub const OBSERVED: [(To, &str); 6] = [
     (To::Failover, "tracing"),
     (To::Failover, "metrics"),
     (To::Failover, "tracing and metrics"),
+    (To::Failover, "registry"),
     (To::SpansByHand, "tracing"),
+    (To::SpansByHand, "registry"),
 ];
 
 /// The row of something with such observers.
@@ -93,6 +96,9 @@ impl Drop for Other {
 pub fn answer(observers: &str, to: &str) -> io::Result<()> {
     if observers.contains("tracing") {
         tracing_subscriber::fmt().with_max_level(Level::INFO).with_writer(io::sink).init();
+    }
+    if observers.contains("registry") {
+        tracing_subscriber::registry().with(LevelFilter::INFO).init();
     }
     let recorder = observers.contains("metrics").then(|| PrometheusBuilder::new().install_recorder());
     let recorder = recorder.transpose().map_err(io::Error::other)?;
