@@ -114,6 +114,12 @@ impl<T> Swap<T> {
         &self.shared.lanes[stripe::mine(self.stripes())].0
     }
 
+    fn see(&self) -> Seen<T> {
+        // In this order: one that is exchanged in between is seen to be so.
+        let exchanges = self.exchanges();
+        Seen { lane: self.local(), exchanges }
+    }
+
     #[inline]
     fn exchanges(&self) -> usize {
         self.shared.exchanges.load(Ordering::Acquire)
@@ -138,25 +144,54 @@ impl<T> Clone for Swap<T> {
 /// A handle of a [`Swap`] that somebody keeps, so that the next look costs no more than to see that it is still the one.
 #[derive(Debug)]
 pub(crate) struct Kept<T> {
-    lane: Option<Lane<T>>,
-    /// As of how many exchanges, and for which stripe.
-    of: (usize, usize),
+    seen: Option<Seen<T>>,
+    stripe: usize,
+}
+
+/// A handle as of so many exchanges.
+#[derive(Debug)]
+pub(crate) struct Seen<T> {
+    lane: Lane<T>,
+    exchanges: usize,
 }
 
 impl<T> Kept<T> {
     pub(crate) const fn new() -> Self {
-        Self { lane: None, of: (0, 0) }
+        Self { seen: None, stripe: 0 }
     }
 
     /// The value of now, on the stripe of the calling thread.
     #[inline]
-    pub(crate) fn get(&mut self, swap: &Swap<T>) -> &Lane<T> {
-        let of = (swap.exchanges(), stripe::mine(swap.stripes()));
-        if self.of != of {
-            self.lane = None;
-            self.of = of;
+    pub(crate) fn get(&mut self, swap: &Swap<T>) -> &Seen<T> {
+        let stripe = stripe::mine(swap.stripes());
+        if self.stripe != stripe || self.seen.as_ref().is_some_and(|seen| !seen.is_of(swap)) {
+            self.seen = None;
+            self.stripe = stripe;
         }
-        self.lane.get_or_insert_with(|| swap.local())
+        self.seen.get_or_insert_with(|| swap.see())
+    }
+}
+
+impl<T> Seen<T> {
+    /// Whether the value has not been exchanged since.
+    #[inline]
+    pub(crate) fn is_of(&self, swap: &Swap<T>) -> bool {
+        self.exchanges == swap.exchanges()
+    }
+
+    pub(crate) fn lane(&self) -> &Lane<T> {
+        &self.lane
+    }
+
+    pub(crate) fn into_lane(self) -> Lane<T> {
+        self.lane
+    }
+}
+
+impl<T> Clone for Seen<T> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self { lane: self.lane.clone(), exchanges: self.exchanges }
     }
 }
 

@@ -146,7 +146,7 @@ where
     type Future = ResponseFuture<S, Req, Fixed, K>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        let registry = self.guard.models.kept(&mut self.registry);
+        let registry = self.guard.models.kept(&mut self.registry).lane();
         // One that is there no longer is told of by the call.
         let index = self.guard.which.0.index(registry).ok();
         self.refused = index.filter(|index| !Permit::is_closed(registry, *index)).and_then(|index| {
@@ -161,7 +161,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let guard = self.guard.local();
-        let registry = guard.models.kept(&mut self.registry).clone();
+        let registry = guard.models.kept(&mut self.registry).lane().clone();
         let index = match guard.which.0.index(&registry) {
             Ok(index) => index,
             Err(unknown) => {

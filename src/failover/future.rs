@@ -14,7 +14,7 @@ use super::{
 use crate::{
     aim::{Aim, Target},
     classify::{Classify, Next, Verdict},
-    lane::Lane,
+    lane::{Lane, Seen},
     machine::Nanos,
     models::Registry,
     outcome::RequestEnd,
@@ -50,6 +50,8 @@ where
     C: Clients<A::Request>,
 {
     engine: Lane<Engine<A, K, R, F>>,
+    /// As of the call, until the first poll.
+    registry: Option<Seen<Registry>>,
     clients: C,
     trace: Trace,
     /// The request, until its last copy has been sent.
@@ -89,12 +91,14 @@ where
 {
     pub(crate) fn new(
         engine: Lane<Engine<A, K, R, F>>,
+        registry: Seen<Registry>,
         clients: C,
         request: R::Request,
         plan: Option<Arc<Plan>>,
     ) -> Self {
         Self {
             engine,
+            registry: Some(registry),
             clients,
             trace: Trace::request(),
             request: Some(request),
@@ -144,7 +148,7 @@ where
         let mut clock = Clock::default();
         let under_way = &mut this.journey.0;
         if under_way.is_none() {
-            let registry = engine.models.local();
+            let registry = engine.models.latest(this.registry.take());
             let now = clock.now(&registry);
             let plan = this.request.as_ref().and_then(|request| engine.resend.plan(request));
             let plan = plan.or_else(|| this.plan.as_deref().cloned());

@@ -9,7 +9,12 @@ use super::{
     resend::Resend,
     settings::Settings,
 };
-use crate::{aim::Aim, classify::Classify, lane::Striped, models::Models};
+use crate::{
+    aim::Aim,
+    classify::Classify,
+    lane::{Kept, Striped},
+    models::{Models, Registry},
+};
 use std::{
     fmt,
     sync::Arc,
@@ -36,11 +41,12 @@ pub struct Failover<C, A, K, R, F> {
     engine: Striped<Engine<A, K, R, F>>,
     clients: C,
     plan: Option<Arc<Plan>>,
+    registry: Kept<Registry>,
 }
 
 impl<C, A, K, R, F> Failover<C, A, K, R, F> {
     pub(crate) fn new(engine: Striped<Engine<A, K, R, F>>, clients: C) -> Self {
-        Self { engine, clients, plan: None }
+        Self { engine, clients, plan: None, registry: Kept::new() }
     }
 
     /// Follows this plan with every request that carries none: for requests that cannot carry one, such as reqwest's,
@@ -96,7 +102,12 @@ impl<S, A, K, R, F> Failover<One<S>, A, K, R, F> {
 
 impl<C: Clone, A, K, R, F> Clone for Failover<C, A, K, R, F> {
     fn clone(&self) -> Self {
-        Self { engine: self.engine.clone(), clients: self.clients.clone(), plan: self.plan.clone() }
+        Self {
+            engine: self.engine.clone(),
+            clients: self.clients.clone(),
+            plan: self.plan.clone(),
+            registry: Kept::new(),
+        }
     }
 }
 
@@ -129,6 +140,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let engine = self.engine.local();
         let request = engine.resend.prepare(request);
-        ResponseFuture::new(engine, self.clients.clone(), request, self.plan.clone())
+        let registry = engine.models.kept(&mut self.registry).clone();
+        ResponseFuture::new(engine, registry, self.clients.clone(), request, self.plan.clone())
     }
 }

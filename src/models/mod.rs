@@ -25,7 +25,7 @@ pub(crate) use registry::Registry;
 pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, SlowCallsSnapshot, Snapshot, WindowSnapshot};
 
 use crate::{
-    lane::{Kept, Lane, Swap},
+    lane::{Kept, Lane, Seen, Swap},
     machine::{Nanos, breaker::Command, config::ConfigError},
     model::Model,
 };
@@ -311,8 +311,17 @@ impl Models {
 
     /// The same, for one who comes often.
     #[inline]
-    pub(crate) fn kept<'a>(&self, kept: &'a mut Kept<Registry>) -> &'a Lane<Registry> {
+    pub(crate) fn kept<'a>(&self, kept: &'a mut Kept<Registry>) -> &'a Seen<Registry> {
         kept.get(&self.registry)
+    }
+
+    /// The registry of now, which may be the one that was seen.
+    #[inline]
+    pub(crate) fn latest(&self, seen: Option<Seen<Registry>>) -> Lane<Registry> {
+        match seen {
+            Some(seen) if seen.is_of(&self.registry) => seen.into_lane(),
+            _ => self.local(),
+        }
     }
 
     /// Looks at it without owning a handle.
