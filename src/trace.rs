@@ -7,7 +7,7 @@ use crate::{
     outcome::{AttemptEnd, RequestEnd},
 };
 use std::sync::Arc;
-use tracing::{Dispatch, Level, Span, Value, field::Empty, info_span, level_filters::LevelFilter, span::Id};
+use tracing::{Dispatch, Level, Span, Value, debug_span, field::Empty, level_filters::LevelFilter, span::Id};
 
 /// A span, or none if nobody is interested. A subscriber that panics breaks nothing; see [`say`].
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ impl Trace {
     #[inline]
     fn new(make: impl FnOnce() -> Span) -> Self {
         let mut trace = Self::none();
-        if LevelFilter::current() >= Level::INFO {
+        if LevelFilter::current() >= Level::DEBUG {
             say(|| {
                 let span = make();
                 trace.0 = (!span.is_disabled()).then(|| Arc::new(Held(span)));
@@ -46,7 +46,7 @@ impl Trace {
     #[inline]
     pub(crate) fn request() -> Self {
         Self::new(|| {
-            info_span!(
+            debug_span!(
                 "failover",
                 otel.kind = "internal",
                 otel.status_code = Empty,
@@ -87,7 +87,7 @@ impl Trace {
     #[inline]
     pub(crate) fn attempt(model: &Model, provider: &Provider, number: u32) -> Self {
         Self::new(|| {
-            info_span!(
+            debug_span!(
                 "attempt",
                 otel.kind = "client",
                 otel.status_code = Empty,

@@ -15,9 +15,9 @@
 //! - `allocs` is of one call, in steady state. The counting allocator makes each allocation some nanoseconds slower, here
 //!   and with the peers: `one allocation` is what one costs with it, made and freed.
 //! - With `tracing` (a subscriber at INFO that writes its lines to nowhere) and `metrics` (an exporter's recorder) the
-//!   stack is in another process of this program, for neither can be removed again. `registry` is a subscriber that
-//!   keeps spans and writes nothing. `two spans by hand` is what a subscriber takes for a bare call inside of two spans like
-//!   this crate's.
+//!   stack is in another process of this program, for neither can be removed again. With `spans` the subscriber is at DEBUG,
+//!   where this crate's spans are; `registry` is one that keeps them and writes nothing. `two spans by hand` is what a
+//!   subscriber takes for a bare call inside of two spans like this crate's.
 //!
 //! The candidates that are skipped come before the one that answers. Real failures have opened their breakers, for an
 //! hour: no wait elapses, and as no wait has doubled none ends early. They are refused by their own breakers, as models

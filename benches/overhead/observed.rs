@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 use tower::Service;
-use tracing::{Level, Span, field::Empty, info_span, level_filters::LevelFilter};
+use tracing::{Level, Span, debug_span, field::Empty, level_filters::LevelFilter};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The argument that makes this process the other one.
@@ -42,12 +42,13 @@ impl To {
 }
 
 /// Who listens, and to what.
-pub const OBSERVED: [(To, &str); 6] = [
+pub const OBSERVED: [(To, &str); 7] = [
     (To::Failover, "tracing"),
     (To::Failover, "metrics"),
     (To::Failover, "tracing and metrics"),
+    (To::Failover, "spans"),
     (To::Failover, "registry"),
-    (To::SpansByHand, "tracing"),
+    (To::SpansByHand, "spans"),
     (To::SpansByHand, "registry"),
 ];
 
@@ -97,8 +98,11 @@ pub fn answer(observers: &str, to: &str) -> io::Result<()> {
     if observers.contains("tracing") {
         tracing_subscriber::fmt().with_max_level(Level::INFO).with_writer(io::sink).init();
     }
+    if observers.contains("spans") {
+        tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_writer(io::sink).init();
+    }
     if observers.contains("registry") {
-        tracing_subscriber::registry().with(LevelFilter::INFO).init();
+        tracing_subscriber::registry().with(LevelFilter::DEBUG).init();
     }
     let recorder = observers.contains("metrics").then(|| PrometheusBuilder::new().install_recorder());
     let recorder = recorder.transpose().map_err(io::Error::other)?;
@@ -138,7 +142,7 @@ impl Service<u64> for InSpans {
     }
 
     fn call(&mut self, request: u64) -> Asked {
-        let span = info_span!(
+        let span = debug_span!(
             "failover",
             otel.kind = "internal",
             otel.status_code = Empty,
@@ -162,7 +166,7 @@ impl Future for Asked {
         let Self(request, request_span) = &*self;
         let inside = request_span.enter();
         request_span.record("gen_ai.request.model", "flux-schnell");
-        let span = info_span!(
+        let span = debug_span!(
             "attempt",
             otel.kind = "client",
             otel.status_code = Empty,

@@ -59,7 +59,7 @@
 //!
 //! # Traces
 //!
-//! A request is a span of `tracing` at INFO, `failover`, from its call to its end; in it each attempt is one, `attempt`, from
+//! A request is a span of `tracing` at DEBUG, `failover`, from its call to its end; in it each attempt is one, `attempt`, from
 //! the call of the client to its head or commit. Both are entered while the client is called and polled, so that its own
 //! spans are inside, and a trace shows the failover as a waterfall. Waiting for a client to become ready is in no attempt.
 //! Fields that OpenTelemetry has names for have those:
@@ -79,7 +79,8 @@
 //! | `attempts` | request | how many models were asked |
 //! | `key` | request | [whose](crate::Models::for_key) it is |
 //!
-//! Without a subscriber that is interested in INFO of this crate a span costs a look at one word.
+//! So a subscriber has to be interested in DEBUG of this crate (`tower_failover=debug`), as for the spans of tower-http. Without
+//! one that is, a span costs a look at one word.
 //!
 //! # A client for each provider
 //!
