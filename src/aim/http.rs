@@ -8,8 +8,13 @@ use crate::{
     classify::Ours,
     model::{Credential, Provider},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, request::Parts, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Uri, header,
+    request::Parts,
+    uri::{self, PathAndQuery},
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::borrow::Cow;
 
 /// What a request may carry for somewhere else.
 const CREDENTIALS: [HeaderName; 6] = [
@@ -112,14 +117,19 @@ impl<J> HttpAim<J> {
 
     fn aim_uri(&self, target: Target<'_>, parts: &mut Parts) -> Result<(), AimError> {
         let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let Some(path) = self.aim_path(target, path)? else { return Ok(()) };
-        let mut uri = parts.uri.clone().into_parts();
-        uri.path_and_query = Some(path.parse().map_err(|_| not_a_url(&path))?);
+        let Some(aimed) = self.aim_path(target, path)? else { return Ok(()) };
+        // The path that is no URL is put together once more to be named.
+        let not_a_url = |_: http::Error| not_a_url(&self.aim_path(target, path).ok().flatten().unwrap_or_default());
+        let mut uri = uri::Parts::default();
+        uri.path_and_query = Some(PathAndQuery::try_from(aimed).map_err(|error| not_a_url(error.into()))?);
         if let Some(base) = target.provider().get_base_url() {
             uri.scheme = base.scheme().cloned();
             uri.authority = base.authority().cloned();
+        } else {
+            uri.scheme = parts.uri.scheme().cloned();
+            uri.authority = parts.uri.authority().cloned();
         }
-        parts.uri = Uri::from_parts(uri).map_err(|_| not_a_url(&path))?;
+        parts.uri = Uri::from_parts(uri).map_err(|error| not_a_url(error.into()))?;
         Ok(())
     }
 
@@ -130,12 +140,12 @@ impl<J> HttpAim<J> {
             return Ok(None);
         }
         let path = match self.placeholder.as_deref() {
-            Some(placeholder) => fill(path, placeholder, target.model().get_upstream_name())?,
-            None => path.to_owned(),
+            Some(placeholder) => fill(path, placeholder, target.model().get_upstream_name())?.into(),
+            None => Cow::Borrowed(path),
         };
         let prefix = base.map_or("", |base| base.path().trim_end_matches('/'));
         let slash = if path.starts_with('/') { "" } else { "/" };
-        Ok(Some(format!("{prefix}{slash}{path}")))
+        Ok(Some([prefix, slash, &path].concat()))
     }
 
     /// What was written into a request with these headers.
