@@ -187,22 +187,26 @@ where
                 let client = this.clients.client(Target::new(journey.registry(), choice.model));
                 this.first.set(Some(Run::new(choice, client)));
             }
-            let (choice, event, other) = 'event: {
+            // Not carried out of the block with the others: it is large.
+            let event;
+            let (choice, other) = 'event: {
                 if let Some(run) = this.first.as_mut().as_pin_mut() {
                     let choice = run.choice;
                     let polled = run.drive::<Req, A, K, R, F>(engine, journey, this.request, this.last, &mut clock, cx);
-                    if let Poll::Ready(event) = polled {
+                    if let Poll::Ready(ended) = polled {
+                        event = ended;
                         this.first.set(None);
-                        break 'event (choice, event, this.second.as_ref().map(|run| run.choice));
+                        break 'event (choice, this.second.as_ref().map(|run| run.choice));
                     }
                 }
                 if let Some(run) = this.second.as_mut() {
                     let choice = run.choice;
                     let run = run.as_mut();
                     let polled = run.drive::<Req, A, K, R, F>(engine, journey, this.request, this.last, &mut clock, cx);
-                    if let Poll::Ready(event) = polled {
+                    if let Poll::Ready(ended) = polled {
+                        event = ended;
                         *this.second = None;
-                        break 'event (choice, event, this.first.as_ref().get_ref().as_ref().map(|run| run.choice));
+                        break 'event (choice, this.first.as_ref().get_ref().as_ref().map(|run| run.choice));
                     }
                     return Poll::Pending;
                 }
