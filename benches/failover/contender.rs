@@ -54,6 +54,14 @@ impl Answer {
             other => panic!("`{name}` was to be answered by {who}, after {:?} it is {other:?}", self.took),
         }
     }
+
+    /// How long it took, in microseconds, whoever gave it, if it says that all went well.
+    pub(crate) fn success(self) -> Result<f64, String> {
+        match self.result? {
+            (status, _) if status.is_success() => Ok(self.took.as_secs_f64() * 1e6),
+            (status, _) => Err(format!("the answer is {status}")),
+        }
+    }
 }
 
 #[derive(Clone)]

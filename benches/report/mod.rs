@@ -99,7 +99,8 @@ pub fn number(value: f64, digits: usize) -> String {
     let text = format!("{:.digits$}", value.abs());
     let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
     let digits = whole.len();
-    let mut out = String::from(if value < 0.0 && text.bytes().any(|digit| (b'1'..=b'9').contains(&digit)) { "-" } else { "" });
+    let mut out =
+        String::from(if value < 0.0 && text.bytes().any(|digit| (b'1'..=b'9').contains(&digit)) { "-" } else { "" });
     for (place, digit) in whole.chars().enumerate() {
         if place > 0 && (digits - place) % 3 == 0 {
             out.push(' ');

@@ -1,0 +1,81 @@
+//! All is well: what a layer adds to the latency, and what it takes from the throughput.
+
+use crate::{
+    contender::{Contender, below, client, request},
+    measure::{Effort, Judged, interleave, until_calm},
+    report::{Report, Samples, cell},
+    servers::{PRIMARY, Servers},
+    stacks::{self, Upstreams},
+};
+use serde_json::json;
+use std::time::Duration;
+use tokio::{task::JoinSet, time::Instant};
+
+/// Long enough for no healthy upstream to be taken for a dead one.
+pub(crate) const ATTEMPT: Duration = Duration::from_secs(1);
+/// Requests under way when the client is saturated, each of which has a connection.
+const CONNECTIONS: usize = 64;
+
+fn contenders(servers: &Servers) -> Vec<Contender> {
+    let client = client();
+    let upstreams = Upstreams { primary: &servers.primary, fallback: &servers.fallback, attempt: ATTEMPT };
+    let bare = |name| Contender::bare(name, &client, request(below(&servers.primary)));
+    let mut all = vec![bare("bare"), bare("bare again")];
+    all.extend(stacks::all(&client, &upstreams));
+    all
+}
+
+/// One request after another.
+pub(crate) async fn latency(servers: &Servers, quick: bool, report: &mut Report) {
+    let contenders = contenders(servers);
+    let effort = Effort { rounds: if quick { 5 } else { 40 }, requests: if quick { 200 } else { 1500 } };
+    let columns = until_calm("latency, healthy", Judged::P50AndP99, quick, async || {
+        interleave(&contenders, PRIMARY, effort, &[1; 6]).await
+    })
+    .await;
+    columns.iter().for_each(|column| column.row(report, "healthy", "latency", &columns[0]));
+}
+
+/// As many as one thread can, while another serves them.
+pub(crate) async fn throughput(servers: &Servers, quick: bool, report: &mut Report) {
+    let contenders = contenders(servers);
+    let (rounds, requests) = if quick { (3, 10) } else { (15, 60) };
+    let mut rates = vec![Samples::default(); contenders.len()];
+    for round in 0..=rounds {
+        for turn in 0..contenders.len() {
+            let place = (round + turn) % contenders.len();
+            let rate = saturate(&contenders[place], requests).await;
+            // The first round connects.
+            if round > 0 {
+                rates[place].push(rate);
+            }
+        }
+    }
+    for (contender, rates) in contenders.iter().zip(&rates) {
+        report.row([
+            ("name", json!(contender.name)),
+            ("primary", json!("healthy")),
+            ("measure", json!("throughput")),
+            ("requests_per_s", cell(rates.median(), 0)),
+            ("spread", cell(rates.spread(), 4)),
+        ]);
+    }
+}
+
+/// Requests per second, of so many on each connection.
+async fn saturate(contender: &Contender, requests: usize) -> f64 {
+    let mut tasks = JoinSet::new();
+    let start = Instant::now();
+    for _ in 0..CONNECTIONS {
+        let contender = contender.clone();
+        tasks.spawn(async move {
+            for _ in 0..requests {
+                contender.ask().await.by(PRIMARY, contender.name);
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.expect("every answer is the right one");
+    }
+    (CONNECTIONS * requests) as f64 / start.elapsed().as_secs_f64()
+}
