@@ -44,7 +44,11 @@ pub(crate) async fn all(servers: &Servers, quick: bool, report: &mut Report) {
         death("hanging", &servers.hanging, OF_THE_HANGING, 20, 3),
     ];
     for death in deaths {
-        let effort = Effort { rounds: if quick { 3 } else { 20 }, requests: if quick { 100 } else { 1000 } };
+        let effort = Effort {
+            rounds: if quick { 3 } else { 10 },
+            at_least: Duration::from_secs(if quick { 0 } else { 5 }),
+            requests: if quick { 100 } else { 1000 },
+        };
         death.measure(&servers.fallback, effort, quick, report).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     contender::{Contender, below, client, request},
-    measure::{Effort, Judged, interleave, until_calm},
+    measure::{Effort, Judged, Random, interleave, until_calm},
     report::{Report, Samples, cell},
     servers::{PRIMARY, Servers},
     stacks::{self, Upstreams},
@@ -28,7 +28,11 @@ fn contenders(servers: &Servers) -> Vec<Contender> {
 /// One request after another.
 pub(crate) async fn latency(servers: &Servers, quick: bool, report: &mut Report) {
     let contenders = contenders(servers);
-    let effort = Effort { rounds: if quick { 5 } else { 40 }, requests: if quick { 200 } else { 1500 } };
+    let effort = Effort {
+        rounds: if quick { 3 } else { 20 },
+        at_least: Duration::from_secs(if quick { 0 } else { 25 }),
+        requests: if quick { 300 } else { 1500 },
+    };
     let columns = until_calm("latency, healthy", Judged::P50AndP99, quick, async || {
         interleave(&contenders, PRIMARY, effort, &[1; 6]).await
     })
@@ -39,11 +43,14 @@ pub(crate) async fn latency(servers: &Servers, quick: bool, report: &mut Report)
 /// As many as one thread can, while another serves them.
 pub(crate) async fn throughput(servers: &Servers, quick: bool, report: &mut Report) {
     let contenders = contenders(servers);
-    let (rounds, requests) = if quick { (3, 10) } else { (15, 60) };
+    // Short, so that all rows of a round find the same machine.
+    let (rounds, requests) = if quick { (3, 10) } else { (100, 15) };
     let mut rates = vec![Samples::default(); contenders.len()];
+    let mut order: Vec<_> = (0..contenders.len()).collect();
+    let mut random = Random::new();
     for round in 0..=rounds {
-        for turn in 0..contenders.len() {
-            let place = (round + turn) % contenders.len();
+        random.shuffle(&mut order);
+        for &place in &order {
             let rate = saturate(&contenders[place], requests).await;
             // The first round connects.
             if round > 0 {

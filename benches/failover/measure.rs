@@ -3,6 +3,8 @@
 use crate::contender::Contender;
 use crate::report::{Report, Samples, cell};
 use serde_json::json;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How many runs there are at most until one is calm.
 const RUNS: usize = 3;
@@ -11,6 +13,8 @@ const RUNS: usize = 3;
 #[derive(Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) rounds: usize,
+    /// More rounds than that, if they are over sooner.
+    pub(crate) at_least: Duration,
     /// Of each contender in each round.
     pub(crate) requests: usize,
 }
@@ -28,7 +32,10 @@ pub(crate) async fn interleave(contenders: &[Contender], by: &str, effort: Effor
     let mut columns: Vec<_> = contenders.iter().map(|contender| Column::new(contender.name)).collect();
     let mut order: Vec<_> = (0..contenders.len()).collect();
     let mut random = Random::new();
-    for _ in 0..effort.rounds {
+    let start = Instant::now();
+    let mut rounds = 0;
+    while rounds < effort.rounds || start.elapsed() < effort.at_least {
+        rounds += 1;
         columns.iter_mut().for_each(Column::begin_round);
         for turn in 0..effort.requests {
             random.shuffle(&mut order);
