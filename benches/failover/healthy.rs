@@ -40,7 +40,7 @@ pub(crate) async fn latency(servers: &Servers, quick: bool, report: &mut Report)
     columns.iter().for_each(|column| column.row(report, "healthy", "latency", &columns[0]));
 }
 
-/// As many as one thread can, while another serves them.
+/// As many requests as there can be.
 pub(crate) async fn throughput(servers: &Servers, quick: bool, report: &mut Report) {
     let contenders = contenders(servers);
     // Short, so that all rows of a round find the same machine.

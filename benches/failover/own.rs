@@ -22,8 +22,10 @@ use tower::{BoxError, Layer, ServiceExt};
 use tower_failover::{FailoverLayer, Model, Models, Provider, Served};
 
 pub(crate) const USAGE: &str = "\
-cargo bench --bench failover -- [--json] [--quick]
+cargo bench --bench failover -- [--json] [--quick] [--apart]
 cargo bench --bench failover -- [--json] --url URL [--url URL].. [options]
+
+  --apart          the servers on a thread of their own
 
   --url URL        base URL of an upstream, http or https; the primary first
   --model NAME     the model of the URL in the same place; one for each URL, or none. It is written into the JSON body

@@ -1,4 +1,4 @@
-//! The upstreams, on a thread and a runtime of their own: they are well, out of order, or do what dead hosts do.
+//! The upstreams: they are well, out of order, or do what dead hosts do.
 
 use bytes::Bytes;
 use http::{Response, StatusCode, Uri};
@@ -22,7 +22,7 @@ enum Does {
     Hang,
 }
 
-/// Base URLs. The thread behind them ends with the process.
+/// Base URLs. What is behind them ends with the process.
 pub(crate) struct Servers {
     pub(crate) primary: Uri,
     pub(crate) fallback: Uri,
@@ -36,7 +36,8 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    pub(crate) fn start() -> Self {
+    /// On the thread and the runtime that this is called on, or on a thread and a runtime of their own.
+    pub(crate) fn start(apart: bool) -> Self {
         let does = [
             Does::Answer(StatusCode::OK, PRIMARY),
             Does::Answer(StatusCode::OK, FALLBACK),
@@ -53,14 +54,22 @@ impl Servers {
         let reserved = TcpSocket::new_v4().expect("a socket");
         reserved.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
         let refusing = base(reserved.local_addr().expect("bound"));
-        std::thread::spawn(move || {
-            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let _entered = runtime.enter();
+        let listen_all = move || {
             for (does, listener) in listeners {
                 tokio::spawn(listen(TcpListener::from_std(listener).expect("nonblocking"), does));
             }
-            runtime.block_on(std::future::pending::<()>());
-        });
+        };
+        if apart {
+            std::thread::spawn(move || {
+                let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+                runtime.block_on(async {
+                    listen_all();
+                    std::future::pending::<()>().await;
+                });
+            });
+        } else {
+            listen_all();
+        }
         Self { primary, fallback, busy, hanging, refusing, _reserved: reserved }
     }
 }
