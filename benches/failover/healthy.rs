@@ -45,26 +45,35 @@ pub(crate) async fn throughput(servers: &Servers, quick: bool, report: &mut Repo
     let contenders = contenders(servers);
     // Short, so that all rows of a round find the same machine.
     let (rounds, requests) = if quick { (3, 10) } else { (100, 15) };
-    let mut rates = vec![Samples::default(); contenders.len()];
+    let mut rates = Vec::new();
     let mut order: Vec<_> = (0..contenders.len()).collect();
     let mut random = Random::new();
     for round in 0..=rounds {
         random.shuffle(&mut order);
+        let mut of_round = vec![0.0; contenders.len()];
         for &place in &order {
-            let rate = saturate(&contenders[place], requests).await;
-            // The first round connects.
-            if round > 0 {
-                rates[place].push(rate);
-            }
+            of_round[place] = saturate(&contenders[place], requests).await;
+        }
+        // The first round connects.
+        if round > 0 {
+            rates.push(of_round);
         }
     }
-    for (contender, rates) in contenders.iter().zip(&rates) {
+    for (place, contender) in contenders.iter().enumerate() {
+        let mut own = Samples::default();
+        let mut over_bare = Samples::default();
+        for rates in &rates {
+            own.push(rates[place]);
+            over_bare.push(rates[place] / rates[0]);
+        }
+        let spread = if place == 0 { own.spread() } else { over_bare.spread() };
         report.row([
             ("name", json!(contender.name)),
             ("primary", json!("healthy")),
             ("measure", json!("throughput")),
-            ("requests_per_s", cell(rates.median(), 0)),
-            ("spread", cell(rates.spread(), 4)),
+            ("over_bare_p50", cell(over_bare.median(), 4)),
+            ("requests_per_s", cell(own.median(), 0)),
+            ("spread", cell(spread, 4)),
         ]);
     }
 }
