@@ -28,9 +28,9 @@
 //!
 //! Columns: p50, p99 and p99.9 are of all requests together. `over p50` is the median over that of `bare`, or of `fallback
 //! directly` where the primary is dead, and is the median of the rounds; `over p99` is of all requests together, since in
-//! one round there are too few beyond it. Rows of throughput have the median of the rounds' rates over those of `bare` in
-//! `over p50`. The spread is between the quartiles of the rounds: of their ratios in a row that
-//! is compared, and of their medians in the row that it is compared with.
+//! one round there are too few beyond it. Of throughput, `over p50` is the rate over that of `bare`, and is the median of the
+//! rounds. The spread is between the quartiles of the rounds: of their ratios in a row that is compared, and of their
+//! medians in the row that it is compared with.
 //!
 //! # Against your own upstreams
 //!

@@ -48,8 +48,7 @@ fn failover(client: &Http, upstreams: &Upstreams<'_>) -> Contender {
     Contender::service("tower-failover", layer.layer(client.clone()), request(path))
 }
 
-/// A fallback around a breaker around a time limiter, the preset `standard` of the breaker. Without `classify`, which is
-/// how its examples with errors have it, its breaker would not see a 503.
+/// A fallback around a breaker around a time limiter. The breaker is its preset `standard`: half of the last 100 calls.
 fn resilience(client: &Http, upstreams: &Upstreams<'_>) -> Contender {
     let limiter = TimeLimiterLayer::builder().timeout_duration(upstreams.attempt).build();
     let at = |base: &Uri| {
