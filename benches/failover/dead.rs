@@ -39,9 +39,9 @@ pub(crate) async fn all(servers: &Servers, quick: bool, report: &mut Report) {
         lives: if quick { 1 } else { lives },
     };
     let deaths = [
-        death("refusing", &servers.refusing, ATTEMPT, 200, 15),
-        death("503", &servers.busy, ATTEMPT, 200, 15),
-        death("hanging", &servers.hanging, OF_THE_HANGING, 20, 3),
+        death("refusing", &servers.refusing, ATTEMPT, 200, 40),
+        death("503", &servers.busy, ATTEMPT, 200, 40),
+        death("hanging", &servers.hanging, OF_THE_HANGING, 20, 7),
     ];
     for death in deaths {
         let effort = Effort {
