@@ -25,36 +25,36 @@ pub struct ResponseFuture<S, Req, W, K>
 where
     S: Service<Req>,
 {
-    guard: Lane<Guard<W, K>>,
     #[pin]
-    step: Step<S, Req>,
+    step: Step<S, Req, W, K>,
 }
 
 #[pin_project(project = StepProj)]
-enum Step<S, Req>
+enum Step<S, Req, W, K>
 where
     S: Service<Req>,
 {
     Refused(Option<Error<S::Error>>),
-    Ready(Lane<Registry>, usize, S, Option<Req>),
-    Call(#[pin] S::Future, Option<Permit>),
+    Ready(Option<Lane<Guard<W, K>>>, Lane<Registry>, usize, S, Option<Req>),
+    Call(Lane<Guard<W, K>>, #[pin] S::Future, Option<Permit>),
 }
 
 impl<S, Req, W, K> ResponseFuture<S, Req, W, K>
 where
     S: Service<Req>,
 {
-    pub(super) fn refused(guard: Lane<Guard<W, K>>, error: Error<S::Error>) -> Self {
-        Self { guard, step: Step::Refused(Some(error)) }
+    #[inline]
+    pub(super) fn refused(error: Error<S::Error>) -> Self {
+        Self { step: Step::Refused(Some(error)) }
     }
 
     pub(super) fn ready(guard: Lane<Guard<W, K>>, registry: Lane<Registry>, index: usize, inner: S, req: Req) -> Self {
-        Self { guard, step: Step::Ready(registry, index, inner, Some(req)) }
+        Self { step: Step::Ready(Some(guard), registry, index, inner, Some(req)) }
     }
 
     #[inline]
     pub(super) fn call(guard: Lane<Guard<W, K>>, future: S::Future, permit: Permit) -> Self {
-        Self { guard, step: Step::Call(future, Some(permit)) }
+        Self { step: Step::Call(guard, future, Some(permit)) }
     }
 }
 
@@ -72,20 +72,20 @@ where
                 StepProj::Refused(error) => {
                     return Poll::Ready(Err(error.take().expect("polled after completion")));
                 }
-                StepProj::Ready(registry, index, inner, request) => {
+                StepProj::Ready(guard, registry, index, inner, request) => {
                     ready!(inner.poll_ready(cx)).map_err(Error::Inner)?;
                     let mut permit = admit(registry.clone(), *index).map_err(Error::Rejected)?;
-                    let request = request.take().expect("polled after completion");
+                    let (guard, request) = guard.take().zip(request.take()).expect("polled after completion");
                     let future = permit.call(|| inner.call(request));
-                    this.step.set(Step::Call(future, Some(permit)));
+                    this.step.set(Step::Call(guard, future, Some(permit)));
                 }
-                StepProj::Call(future, held) => {
+                StepProj::Call(guard, future, held) => {
                     let permit = held.as_mut().expect("polled after completion");
                     let polled = permit.enter(|| future.poll(cx));
                     permit.waiting(polled.is_pending());
                     let result = ready!(polled);
                     let aimed = Aimed { model: permit.of(), ours: Ours::default() };
-                    let verdict = this.guard.classify.classify(aimed, result.as_ref());
+                    let verdict = guard.classify.classify(aimed, result.as_ref());
                     if let Some(permit) = held.take() {
                         let now = permit.now();
                         permit.settle(&verdict, result.is_ok(), now);

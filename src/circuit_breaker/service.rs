@@ -98,9 +98,7 @@ impl<S: Clone, W, K> CircuitBreaker<S, W, K> {
     {
         match Permit::peek(&registry, index, now) {
             Ok(()) => ResponseFuture::ready(guard, registry, index, self.inner.clone(), request),
-            Err(refused) => {
-                ResponseFuture::refused(guard, Error::Rejected(Rejected::new(registry, index, refused, now)))
-            }
+            Err(refused) => ResponseFuture::refused(Error::Rejected(Rejected::new(registry, index, refused, now))),
         }
     }
 }
@@ -160,27 +158,26 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let guard = self.guard.local();
-        let registry = guard.models.kept(&mut self.registry).lane().clone();
-        let index = match guard.which.0.index(&registry) {
+        let registry = self.guard.models.kept(&mut self.registry).lane().clone();
+        let index = match self.guard.which.0.index(&registry) {
             Ok(index) => index,
             Err(unknown) => {
                 self.inner = self.inner.clone();
-                return ResponseFuture::refused(guard, Error::Unknown(unknown));
+                return ResponseFuture::refused(Error::Unknown(unknown));
             }
         };
         if let Some((refused, now)) = self.refused.take() {
-            return ResponseFuture::refused(guard, Error::Rejected(Rejected::new(registry, index, refused, now)));
+            return ResponseFuture::refused(Error::Rejected(Rejected::new(registry, index, refused, now)));
         }
         match admit(registry, index) {
             Ok(mut permit) => {
                 let future = permit.call(|| self.inner.call(request));
-                ResponseFuture::call(guard, future, permit)
+                ResponseFuture::call(self.guard.local(), future, permit)
             }
             Err(rejected) => {
                 // What has been readied and is not called must not keep what it may have reserved.
                 self.inner = self.inner.clone();
-                ResponseFuture::refused(guard, Error::Rejected(rejected))
+                ResponseFuture::refused(Error::Rejected(rejected))
             }
         }
     }
@@ -206,7 +203,7 @@ where
         let name = (guard.which.0)(&request);
         let Some(index) = registry.find(name) else {
             let unknown = UnknownName::model(name);
-            return ResponseFuture::refused(guard, Error::Unknown(unknown));
+            return ResponseFuture::refused(Error::Unknown(unknown));
         };
         let now = registry.now();
         self.oneshot(guard, registry, index, now, request)
@@ -234,7 +231,7 @@ where
         let registry = guard.models.local_for(key(&request), now);
         match model.index(&registry) {
             Ok(index) => self.oneshot(guard, registry, index, now, request),
-            Err(unknown) => ResponseFuture::refused(guard, Error::Unknown(unknown)),
+            Err(unknown) => ResponseFuture::refused(Error::Unknown(unknown)),
         }
     }
 }
