@@ -22,7 +22,8 @@
 //!   at it. The clock of tower-resilience cannot be moved: its time window lives a thousand times faster, 60 ms, with a
 //!   call every 10 µs of real time; on a busy machine fewer fit in. After 10⁷ failures, or a minute, it is said not to
 //!   have opened: the cell is empty, and `null`. Ours, as made, has two rules that such calls meet: 10 calls of which
-//!   half fail, and 20 failures in a row. So it is 10 with nothing before, and 20 after however much.
+//!   half fail, and 20 failures in a row. So it is 10 with nothing before, and 20 after however much. With 4 calls a
+//!   second it meets a third: 5 in a row over a second.
 //! - **threads**: so many call one breaker, each by a clone, for some milliseconds: elapsed ÷ all calls. A call that is
 //!   pending, for a lock, lets its thread sleep. A time window of tower-resilience is left out, as it costs what the
 //!   window holds.

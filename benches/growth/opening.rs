@@ -19,6 +19,7 @@ const SUCCESSES: [usize; 4] = [0, 1_000, 100_000, 1_000_000];
 const ROUNDS: usize = 3;
 /// From one call to the next.
 const STEP: Duration = Duration::from_millis(10);
+const LONG_STEP: Duration = Duration::from_millis(250);
 /// By how much a real clock is made to go faster.
 const FASTER: u32 = 1_000;
 /// Then it is given up.
@@ -53,7 +54,8 @@ pub(crate) fn add(most: usize, args: &Args, report: &mut Report) {
         };
 
         let kind = breakers::ours();
-        row(kind.name, &mut || by_tokio(&kind, successes));
+        row(kind.name, &mut || by_tokio(&kind, successes, STEP));
+        row("tower-failover, 4 calls a second", &mut || by_tokio(&kind, successes, LONG_STEP));
         let kind = breakers::tower_resilience_count();
         row(kind.name, &mut || by_calls(&kind, successes));
         let kind = breakers::tower_resilience_time(breakers::MINUTE / FASTER);
@@ -75,10 +77,10 @@ fn by_calls<B: Breaker>(kind: &Kind<B>, successes: usize) -> Option<u64> {
     failures_to_open(kind, successes, || {})
 }
 
-fn by_tokio<B: Breaker>(kind: &Kind<B>, successes: usize) -> Option<u64> {
+fn by_tokio<B: Breaker>(kind: &Kind<B>, successes: usize, step: Duration) -> Option<u64> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     let _inside = runtime.enter();
-    failures_to_open(kind, successes, || runtime.block_on(advance(STEP)))
+    failures_to_open(kind, successes, || runtime.block_on(advance(step)))
 }
 
 fn by_failsafe<B: Breaker>(kind: &Kind<B>, successes: usize) -> Option<u64> {
