@@ -2,10 +2,10 @@
 
 use super::{
     error::Error,
-    service::{Guard, admit},
+    service::{Guard, call},
 };
 use crate::{
-    classify::{Aimed, Classify, Ours},
+    classify::{Aimed, Classify, Ours, Verdict},
     lane::Lane,
     models::Registry,
     permit::Permit,
@@ -52,7 +52,7 @@ where
         Self { step: Step::Ready(Some(guard), registry, index, inner, Some(req)) }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn call(guard: Lane<Guard<W, K>>, future: S::Future, permit: Permit) -> Self {
         Self { step: Step::Call(guard, future, Some(permit)) }
     }
@@ -74,21 +74,20 @@ where
                 }
                 StepProj::Ready(guard, registry, index, inner, request) => {
                     ready!(inner.poll_ready(cx)).map_err(Error::Inner)?;
-                    let mut permit = admit(registry.clone(), *index).map_err(Error::Rejected)?;
                     let (guard, request) = guard.take().zip(request.take()).expect("polled after completion");
-                    let future = permit.call(|| inner.call(request));
+                    let called = call(registry, *index, || inner.call(request));
+                    let (permit, future) = called.map_err(Error::Rejected)?;
                     this.step.set(Step::Call(guard, future, Some(permit)));
                 }
                 StepProj::Call(guard, future, held) => {
-                    let permit = held.as_mut().expect("polled after completion");
+                    let permit = held.as_mut().filter(|permit| !permit.is_settled()).expect("polled after completion");
                     let polled = permit.enter(|| future.poll(cx));
                     permit.waiting(polled.is_pending());
                     let result = ready!(polled);
                     let aimed = Aimed { model: permit.of(), ours: Ours::default() };
                     let verdict = guard.classify.classify(aimed, result.as_ref());
-                    if let Some(permit) = held.take() {
-                        let now = permit.now();
-                        permit.settle(&verdict, result.is_ok(), now);
+                    if !permit.settle_in_place(&verdict, result.is_ok()) {
+                        settle(held.take(), &verdict, result.is_ok());
                     }
                     return Poll::Ready(result.map_err(Error::Inner));
                 }
@@ -103,5 +102,14 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// Settles what was no success while closed.
+#[cold]
+fn settle(permit: Option<Permit>, verdict: &Verdict, answered: bool) {
+    if let Some(permit) = permit {
+        let now = permit.now();
+        permit.settle(verdict, answered, now);
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     lane::{Kept, Lane, Striped},
     machine::Nanos,
     models::{self, Models, Registry, UnknownName},
-    permit::{Permit, Refused},
+    permit::{Admitted, Closed, Permit, Refused},
 };
 use std::{
     fmt,
@@ -123,15 +123,25 @@ fn lease(registry: &Registry, index: usize) -> Duration {
     registry.models[index].model.get_attempt_timeout().unwrap_or(ATTEMPT_TIMEOUT)
 }
 
-#[inline]
-pub(super) fn admit(registry: Lane<Registry>, index: usize) -> Result<Permit, Rejected> {
+/// Makes the call, if both breakers admit it.
+#[inline(always)]
+pub(super) fn call<T>(
+    registry: &Lane<Registry>,
+    index: usize,
+    call: impl FnOnce() -> T,
+) -> Result<(Permit, T), Rejected> {
     let now = registry.now();
-    Permit::admit_closed(registry, index, now).or_else(|registry| admit_otherwise(registry, index, now))
+    let admitted = match Closed::find(registry, index) {
+        Some(closed) => Admitted::Closed(closed),
+        None => admit(registry, index, now).map(Admitted::Otherwise)?,
+    };
+    Ok(admitted.call(registry, index, now, call))
 }
 
-fn admit_otherwise(registry: Lane<Registry>, index: usize, now: Nanos) -> Result<Permit, Rejected> {
-    let admitted = Permit::admit(&registry, index, now, lease(&registry, index));
-    admitted.map_err(|refused| Rejected::new(registry, index, refused, now))
+#[cold]
+fn admit(registry: &Lane<Registry>, index: usize, now: Nanos) -> Result<Permit, Rejected> {
+    let admitted = Permit::admit(registry, index, now, lease(registry, index));
+    admitted.map_err(|refused| Rejected::new(registry.clone(), index, refused, now))
 }
 
 impl<S, Req, K> Service<Req> for CircuitBreaker<S, Fixed, K>
@@ -158,8 +168,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let registry = self.guard.models.kept(&mut self.registry).lane().clone();
-        let index = match self.guard.which.0.index(&registry) {
+        let registry = self.guard.models.kept(&mut self.registry).lane();
+        let index = match self.guard.which.0.index(registry) {
             Ok(index) => index,
             Err(unknown) => {
                 self.inner = self.inner.clone();
@@ -167,13 +177,11 @@ where
             }
         };
         if let Some((refused, now)) = self.refused.take() {
-            return ResponseFuture::refused(Error::Rejected(Rejected::new(registry, index, refused, now)));
+            return ResponseFuture::refused(Error::Rejected(Rejected::new(registry.clone(), index, refused, now)));
         }
-        match admit(registry, index) {
-            Ok(mut permit) => {
-                let future = permit.call(|| self.inner.call(request));
-                ResponseFuture::call(self.guard.local(), future, permit)
-            }
+        let (guard, inner) = (&self.guard, &mut self.inner);
+        match call(registry, index, || (inner.call(request), guard.local())) {
+            Ok((permit, (future, guard))) => ResponseFuture::call(guard, future, permit),
             Err(rejected) => {
                 // What has been readied and is not called must not keep what it may have reserved.
                 self.inner = self.inner.clone();

@@ -133,7 +133,7 @@ impl<S, Fut> Run<S, Fut> {
                         journey.not_whole(choice, now);
                         return Poll::Ready(Event::Skipped);
                     }
-                    let Some(mut permit) = journey.admit(choice, settings, now) else {
+                    let Some(admitted) = journey.admit(choice, settings, now) else {
                         return Poll::Ready(Event::Skipped);
                     };
                     let request = kept.take().expect("kept while candidates are chosen");
@@ -152,7 +152,8 @@ impl<S, Fut> Run<S, Fut> {
                     let ours = engine.aim.ours(target, &request);
                     *this.trace = journey.trace(choice);
                     let entered = this.trace.enter();
-                    let future = permit.call(|| client.call(request));
+                    let (permit, future) =
+                        admitted.call(journey.registry(), choice.model, now, || client.call(request));
                     drop(entered);
                     journey.sent(choice);
                     *last = None;

@@ -5,24 +5,124 @@ use super::{Entered, Permit};
 use crate::{
     classify::{Charge, Verdict, Vouches},
     lane::Lane,
-    machine::{Nanos, breaker::Ticket},
+    machine::{Nanos, breaker::Ticket, pending::Place},
     metrics::is_heard,
     models::Registry,
     outcome::{AttemptEnd, StatusKind},
 };
 
-impl Permit {
-    /// A permit where both breakers are closed and nothing bounds the calls under way; else the handle back.
+/// That both breakers are closed, in these generations of the model's and the provider's, and that nothing bounds the calls
+/// under way. It holds nothing: whoever makes no call lets it be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Closed([u64; 2]);
+
+impl Closed {
     #[inline]
-    pub(crate) fn admit_closed(registry: Lane<Registry>, index: usize, now: Nanos) -> Result<Self, Lane<Registry>> {
+    pub(crate) fn find(registry: &Registry, index: usize) -> Option<Self> {
         let live = &registry.models[index];
         let provider = &registry.providers[live.provider];
-        match (live.breaker.admit_closed(), provider.breaker.admit_closed()) {
-            (Some(model), Some(of_provider)) if !live.gate.is_bounded() && !provider.gate.is_bounded() => {
-                Ok(Self::new(registry, index, [model, of_provider], Entered(None), now))
-            }
-            _ => Err(registry),
+        if live.gate.is_bounded() || provider.gate.is_bounded() {
+            return None;
         }
+        Some(Self([live.breaker.if_closed()?, provider.breaker.if_closed()?]))
+    }
+
+    /// Runs our own call. The permit is made when it has returned, in its place: moving what has just been written is what
+    /// costs.
+    #[inline(always)]
+    pub(crate) fn call<T>(
+        self,
+        registry: &Lane<Registry>,
+        index: usize,
+        now: Nanos,
+        call: impl FnOnce() -> T,
+    ) -> (Permit, T) {
+        let live = &registry.models[index];
+        live.flow.start();
+        let calling = Calling { closed: self, registry, index, now, place: live.pending.begin(now) };
+        let result = call();
+        let permit = calling.permit(false);
+        std::mem::forget(calling);
+        (permit, result)
+    }
+}
+
+/// Our own call is on the stack: dropped when a panic unwinds through it.
+struct Calling<'a> {
+    closed: Closed,
+    registry: &'a Lane<Registry>,
+    index: usize,
+    now: Nanos,
+    place: Option<Place>,
+}
+
+impl Calling<'_> {
+    #[inline(always)]
+    fn permit(&self, panicked: bool) -> Permit {
+        let [model, provider] = self.closed.0.map(|generation| Ticket::Counted { generation });
+        Permit {
+            registry: self.registry.clone(),
+            index: self.index,
+            model,
+            provider,
+            started: self.now,
+            place: self.place,
+            gates: Entered(None),
+            begun: true,
+            waiting: false,
+            entered: panicked,
+            first_byte: None,
+            settled: false,
+            lost: false,
+        }
+    }
+}
+
+impl Drop for Calling<'_> {
+    #[cold]
+    fn drop(&mut self) {
+        drop(self.permit(true));
+    }
+}
+
+/// What lets a call through.
+pub(crate) enum Admitted {
+    Closed(Closed),
+    Otherwise(Permit),
+}
+
+impl Admitted {
+    /// Runs our own call: only now has it begun.
+    #[inline(always)]
+    pub(crate) fn call<T>(
+        self,
+        registry: &Lane<Registry>,
+        index: usize,
+        now: Nanos,
+        call: impl FnOnce() -> T,
+    ) -> (Permit, T) {
+        match self {
+            Self::Closed(closed) => closed.call(registry, index, now, call),
+            Self::Otherwise(mut permit) => {
+                let result = permit.call(call);
+                (permit, result)
+            }
+        }
+    }
+}
+
+impl Permit {
+    /// Settles it where it is, if it is a success and nothing has changed since it was admitted; whether it has.
+    #[inline]
+    pub(crate) fn settle_in_place(&mut self, verdict: &Verdict, answered: bool) -> bool {
+        let now = self.now();
+        self.settle_closed(verdict, answered, now)
+    }
+
+    /// Whether it has been settled.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
     }
 
     /// Settles a success if nothing has changed since it was admitted; whether it has.

@@ -4,6 +4,7 @@ mod closed;
 #[cfg(feature = "http")]
 mod committed;
 
+pub(crate) use closed::{Admitted, Closed};
 #[cfg(feature = "http")]
 pub(crate) use committed::Committed;
 
@@ -188,26 +189,21 @@ impl Permit {
         }
         registry.changed((index, of_model.into()), (live.provider, of_provider.into()), now);
         let provider = provider.map_err(Refused::Provider)?;
-        Ok(Self::new(registry.clone(), index, [model, provider], entered, now))
-    }
-
-    #[inline]
-    fn new(registry: Lane<Registry>, index: usize, [model, provider]: [Ticket; 2], gates: Entered, now: Nanos) -> Self {
-        Self {
-            registry,
+        Ok(Self {
+            registry: registry.clone(),
             index,
             model,
             provider,
             started: now,
             place: None,
-            gates,
+            gates: entered,
             begun: false,
             waiting: false,
             entered: false,
             first_byte: None,
             settled: false,
             lost: false,
-        }
+        })
     }
 
     /// Runs our own call: only now has it begun.

@@ -21,7 +21,7 @@ use crate::{
     metrics::is_heard,
     models::{LiveModel, Registry},
     outcome::RequestEnd,
-    permit::Permit,
+    permit::{Admitted, Closed, Permit},
     trace::Trace,
 };
 use smallvec::SmallVec;
@@ -138,18 +138,19 @@ impl Journey {
     }
 
     /// Takes the permit for a candidate whose client is ready. A candidate rejected now is a skip.
-    pub(crate) fn admit(&mut self, choice: Choice, settings: &Settings, now: Nanos) -> Option<Permit> {
-        let registry = match Permit::admit_closed(self.registry().clone(), choice.model, now) {
-            Ok(permit) => return Some(permit),
-            Err(registry) => registry,
-        };
+    pub(crate) fn admit(&mut self, choice: Choice, settings: &Settings, now: Nanos) -> Option<Admitted> {
+        if let Some(closed) = Closed::find(self.registry(), choice.model) {
+            return Some(Admitted::Closed(closed));
+        }
+        let registry = self.registry();
         let lease = self.timeout(choice.model, settings);
         let admitted = if choice.last_resort {
-            Permit::admit_last_resort(&registry, choice.model, now, lease)
+            Permit::admit_last_resort(registry, choice.model, now, lease)
         } else {
-            Permit::admit(&registry, choice.model, now, lease)
+            Permit::admit(registry, choice.model, now, lease)
         };
-        admitted.map_err(|refused| self.reject(choice, Skip::refused(refused, now), now)).ok()
+        let admitted = admitted.map_err(|refused| self.reject(choice, Skip::refused(refused, now), now));
+        admitted.map(Admitted::Otherwise).ok()
     }
 
     /// The candidate's client did not become ready.

@@ -22,11 +22,11 @@ impl Breaker {
         self.word().generation == generation
     }
 
-    /// Admits a call if it is closed.
+    /// Its generation, if it is closed.
     #[inline]
-    pub(crate) fn admit_closed(&self) -> Option<Ticket> {
+    pub(crate) fn if_closed(&self) -> Option<u64> {
         let word = self.word.load(Ordering::Acquire);
-        Word::is_closed(word).then(|| Ticket::Counted { generation: Word::unpack(word).generation })
+        Word::is_closed(word).then(|| Word::unpack(word).generation)
     }
 
     #[cfg(feature = "metrics")]
