@@ -5,7 +5,7 @@ use super::{
     service::{Guard, call},
 };
 use crate::{
-    classify::{Aimed, Classify, Ours, Verdict},
+    classify::{Aimed, Classify, Ours},
     lane::Lane,
     models::Registry,
     permit::Permit,
@@ -36,7 +36,7 @@ where
 {
     Refused(Option<Error<S::Error>>),
     Ready(Option<Lane<Guard<W, K>>>, Lane<Registry>, usize, S, Option<Req>),
-    Call(Lane<Guard<W, K>>, #[pin] S::Future, Option<Permit>),
+    Call(Lane<Guard<W, K>>, #[pin] S::Future, Permit),
 }
 
 impl<S, Req, W, K> ResponseFuture<S, Req, W, K>
@@ -54,7 +54,7 @@ where
 
     #[inline(always)]
     pub(super) fn call(guard: Lane<Guard<W, K>>, future: S::Future, permit: Permit) -> Self {
-        Self { step: Step::Call(guard, future, Some(permit)) }
+        Self { step: Step::Call(guard, future, permit) }
     }
 }
 
@@ -77,18 +77,17 @@ where
                     let (guard, request) = guard.take().zip(request.take()).expect("polled after completion");
                     let called = call(registry, *index, || inner.call(request));
                     let (permit, future) = called.map_err(Error::Rejected)?;
-                    this.step.set(Step::Call(guard, future, Some(permit)));
+                    this.step.set(Step::Call(guard, future, permit));
                 }
-                StepProj::Call(guard, future, held) => {
-                    let permit = held.as_mut().filter(|permit| !permit.is_settled()).expect("polled after completion");
+                StepProj::Call(guard, future, permit) => {
+                    assert!(!permit.is_settled(), "polled after completion");
                     let polled = permit.enter(|| future.poll(cx));
                     permit.waiting(polled.is_pending());
                     let result = ready!(polled);
                     let aimed = Aimed { model: permit.of(), ours: Ours::default() };
                     let verdict = guard.classify.classify(aimed, result.as_ref());
-                    if !permit.settle_in_place(&verdict, result.is_ok()) {
-                        settle(held.take(), &verdict, result.is_ok());
-                    }
+                    let now = permit.now();
+                    permit.settle(&verdict, result.is_ok(), now);
                     return Poll::Ready(result.map_err(Error::Inner));
                 }
             }
@@ -102,14 +101,5 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
-
-/// Settles what was no success while closed.
-#[cold]
-fn settle(permit: Option<Permit>, verdict: &Verdict, answered: bool) {
-    if let Some(permit) = permit {
-        let now = permit.now();
-        permit.settle(verdict, answered, now);
     }
 }

@@ -42,7 +42,7 @@ impl OpenPermit {
     }
 
     /// Settles it by this verdict, as of the moment when the answer came.
-    pub fn settle(self, verdict: &Verdict) {
+    pub fn settle(mut self, verdict: &Verdict) {
         self.permit.settle(verdict, true, self.now);
     }
 }

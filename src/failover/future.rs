@@ -58,7 +58,7 @@ where
     request: Option<R::Request>,
     /// For a request that carries none.
     plan: Option<Arc<Plan>>,
-    /// `None` before the first poll and after the end.
+    /// `None` before the first poll.
     journey: UnderWay,
     /// The attempt under way.
     #[pin]
@@ -165,7 +165,7 @@ where
         }
         'request: loop {
             // Taken only by the end of the request, after which nobody polls.
-            let journey = under_way.as_mut().expect("polled after completion");
+            let journey = under_way.as_mut().filter(|journey| !journey.is_over()).expect("polled after completion");
             if this.first.is_none() && this.second.is_none() {
                 let now = clock.now(journey.registry());
                 let choice = this.request.as_ref().and_then(|_| journey.choose(settings, now));
@@ -180,7 +180,6 @@ where
                         clock.tick();
                         continue 'request;
                     }
-                    let journey = under_way.take().expect("present");
                     return Poll::Ready(end(engine, journey, this.last.take(), now));
                 };
                 *this.hedge = Hedging::default();
@@ -227,7 +226,7 @@ where
                 continue 'request;
             };
             let now = clock.now(journey.registry());
-            let (result, mut verdict, permit) = match event {
+            let (result, mut verdict, mut permit) = match event {
                 Event::NotReady(error) => {
                     if let Some(error) = error {
                         this.last.get_or_insert(Last::Error(error));
@@ -236,7 +235,6 @@ where
                 }
                 Event::Skipped => continue,
                 Event::Aim(error) => {
-                    let journey = under_way.take().expect("present");
                     return Poll::Ready(Err(Error::Aim {
                         error,
                         served: journey.unanswered(RequestEnd::NotAimed, now),
@@ -267,7 +265,6 @@ where
             }
             match result {
                 Some(Ok(response)) if !goes_on && !engine.is_all_failed_error(&verdict) => {
-                    let journey = under_way.take().expect("present");
                     let served = journey.answered(choice.model, verdict.next == Next::TryNext, now);
                     let permit = Some(OpenPermit { permit, now });
                     return Poll::Ready(Ok(engine.finish.finish(Answer { response, verdict, permit, served })));
@@ -301,7 +298,7 @@ impl<A, K, R, F> Engine<A, K, R, F> {
 /// Nobody is left to be asked: what the last one said is the answer.
 fn end<A, K, R, F, Res, E>(
     engine: &Engine<A, K, R, F>,
-    journey: Journey,
+    journey: &mut Journey,
     last: Option<Last<Res, E>>,
     now: Nanos,
 ) -> Result<F::Response, Error<E>>

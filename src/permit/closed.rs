@@ -112,13 +112,6 @@ impl Admitted {
 }
 
 impl Permit {
-    /// Settles it where it is, if it is a success and nothing has changed since it was admitted; whether it has.
-    #[inline]
-    pub(crate) fn settle_in_place(&mut self, verdict: &Verdict, answered: bool) -> bool {
-        let now = self.now();
-        self.settle_closed(verdict, answered, now)
-    }
-
     /// Whether it has been settled.
     #[inline]
     pub(crate) fn is_settled(&self) -> bool {

@@ -251,13 +251,13 @@ impl Permit {
 
     /// Settles both breakers. `answered` says whether the upstream gave an answer at all.
     #[inline]
-    pub(crate) fn settle(mut self, verdict: &Verdict, answered: bool, now: Nanos) {
+    pub(crate) fn settle(&mut self, verdict: &Verdict, answered: bool, now: Nanos) {
         if !self.settle_closed(verdict, answered, now) {
             self.settle_otherwise(verdict, answered, now);
         }
     }
 
-    fn settle_otherwise(mut self, verdict: &Verdict, answered: bool, now: Nanos) {
+    fn settle_otherwise(&mut self, verdict: &Verdict, answered: bool, now: Nanos) {
         let wait = verdict.cooldown.map(|cooldown| match cooldown {
             Cooldown::For(wait) => Wait::For(wait.clamp(MIN_COOLDOWN, MAX_COOLDOWN)),
             Cooldown::Growing => Wait::Growing,

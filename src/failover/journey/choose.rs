@@ -1,6 +1,6 @@
 //! Who is asked next: in order, beside another, after a wait, or as a last resort.
 
-use super::{Choice, Journey};
+use super::{Choice, Journey, UNDER_WAY};
 use crate::{
     failover::{
         guards::Payment,
@@ -65,7 +65,7 @@ impl Journey {
 
     /// The next candidate that would be admitted; those before it are skipped.
     fn next_not_refused(&mut self, now: Nanos) -> Option<usize> {
-        let (registry, notes) = self.served.noting();
+        let (registry, notes) = self.served.as_mut().expect(UNDER_WAY).noting();
         let (candidates, tiers) = (&self.candidates, self.tiers);
         let refuses = |position| {
             let model = candidates.get(position);
@@ -111,7 +111,7 @@ impl Journey {
     /// Somebody who was refused when the request came, and could be asked by now.
     fn choose_back_meanwhile(&self, now: Nanos) -> Option<Choice> {
         let back = |model| Permit::peek(self.registry(), model, now).is_ok() && !self.costs_too_much(model);
-        let model = self.served.refused_but(back)?;
+        let model = self.served().refused_but(back)?;
         Some(self.choice(model, now, true, false))
     }
 
@@ -121,9 +121,9 @@ impl Journey {
         if self.attempts > 0 || now >= self.deadline {
             return None;
         }
-        let registry = self.served.registry().clone();
-        self.served.refused_again(now, |model| Permit::peek(&registry, model, now).err());
-        let soonest = self.served.soonest(LOOK_AGAIN, |model| !self.costs_too_much(model))?;
+        let registry = self.served().registry().clone();
+        self.served_mut().refused_again(now, |model| Permit::peek(&registry, model, now).err());
+        let soonest = self.served().soonest(LOOK_AGAIN, |model| !self.costs_too_much(model))?;
         let patience = (self.deadline - self.began) as f64 * share;
         if soonest as f64 > self.began as f64 + patience {
             return None;
@@ -188,7 +188,7 @@ impl Journey {
         self.max_cost.is_some_and(|most| {
             let cost = |model: &usize| self.live(*model).model.get_cost();
             let under_way: f64 = self.under_way.iter().map(cost).sum();
-            self.served.cost() + self.served.cost_at_risk() + under_way + cost(&model) > most + most * 1e-9
+            self.served().cost() + self.served().cost_at_risk() + under_way + cost(&model) > most + most * 1e-9
         })
     }
 }

@@ -31,8 +31,12 @@ use std::time::Duration;
 /// at least 2 ms. A timer fires a little late, and whoever waits for it is to be heard before somebody else gets the place.
 pub const PROBE_MARGIN: u32 = 100;
 
+/// What whoever asks a journey for anything has to see to.
+const UNDER_WAY: &str = "not over yet";
+
 pub(crate) struct Journey {
-    served: Served,
+    /// Until the end.
+    served: Option<Served>,
     /// Of the whole request.
     trace: Trace,
     /// Whether degraded and suspect models come after the others.
@@ -98,7 +102,7 @@ impl Journey {
         Ok(Self {
             trace: trace.clone(),
             tiers: settings.tiers && order.is_none(),
-            served: Served::new(registry),
+            served: Some(Served::new(registry)),
             within: if falls_back { candidates.len() } else { 1 },
             candidates,
             cursor: Cursor::default(),
@@ -118,8 +122,19 @@ impl Journey {
         })
     }
 
+    #[inline]
+    fn served(&self) -> &Served {
+        self.served.as_ref().expect(UNDER_WAY)
+    }
+
+    #[inline]
+    fn served_mut(&mut self) -> &mut Served {
+        self.served.as_mut().expect(UNDER_WAY)
+    }
+
+    #[inline]
     pub(crate) fn registry(&self) -> &Lane<Registry> {
-        self.served.registry()
+        self.served().registry()
     }
 
     fn live(&self, model: usize) -> &LiveModel {
@@ -127,14 +142,14 @@ impl Journey {
     }
 
     fn skip(&mut self, model: usize, skip: Skip, now: Nanos) {
-        self.served.note(model, Fate::Skipped(skip), now);
+        self.served_mut().note(model, Fate::Skipped(skip), now);
     }
 
     fn note(&mut self, choice: Choice, fate: Fate, now: Nanos) {
         if choice.again {
-            self.served.forget(choice.model);
+            self.served_mut().forget(choice.model);
         }
-        self.served.note(choice.model, fate, now);
+        self.served_mut().note(choice.model, fate, now);
     }
 
     /// Takes the permit for a candidate whose client is ready. A candidate rejected now is a skip.
@@ -183,14 +198,14 @@ impl Journey {
     pub(crate) fn lost(&mut self, choice: Choice, sent: bool, now: Nanos) {
         if !sent {
             self.payment = None;
-            self.served.note_before_last(choice.model, Fate::Skipped(Skip::NotReady), now);
+            self.served_mut().note_before_last(choice.model, Fate::Skipped(Skip::NotReady), now);
             return;
         }
         self.under_way.retain(|model| *model != choice.model);
         let took = Duration::from_nanos(now.saturating_sub(choice.at));
         let executed = Executed::Maybe;
         let tried = Tried { why: Why::Lost, charge: Charge::Nobody, executed, took, last_resort: choice.last_resort };
-        self.served.note_before_last(choice.model, Fate::Tried(tried), now);
+        self.served_mut().note_before_last(choice.model, Fate::Tried(tried), now);
     }
 
     /// An attempt has failed beside this one, which goes on. One that has not been made may never be: then somebody else
@@ -236,7 +251,7 @@ impl Journey {
     }
 
     pub(crate) fn cannot_fail_over(&mut self) {
-        self.served.cannot_fail_over();
+        self.served_mut().cannot_fail_over();
     }
 
     fn timeout(&self, model: usize, settings: &Settings) -> Duration {
@@ -339,36 +354,51 @@ impl Journey {
     }
 
     /// The end: a response of this model.
-    pub(crate) fn answered(mut self, model: usize, all_failed: bool, now: Nanos) -> Served {
-        self.served.answered(model, all_failed);
-        self.served.ended(self.began, now);
-        self.count(if all_failed { RequestEnd::AllFailed } else { RequestEnd::Answered }, now);
-        self.served
+    pub(crate) fn answered(&mut self, model: usize, all_failed: bool, now: Nanos) -> Served {
+        self.served_mut().answered(model, all_failed);
+        self.end(if all_failed { RequestEnd::AllFailed } else { RequestEnd::Answered }, now)
     }
 
     /// The end, without a response.
-    pub(crate) fn unanswered(mut self, end: RequestEnd, now: Nanos) -> Box<Served> {
+    pub(crate) fn unanswered(&mut self, end: RequestEnd, now: Nanos) -> Box<Served> {
         if self.failed {
-            self.served.unanswered();
+            self.served_mut().unanswered();
         }
-        self.served.ended(self.began, now);
+        Box::new(self.end(end, now))
+    }
+
+    fn end(&mut self, end: RequestEnd, now: Nanos) -> Served {
+        let began = self.began;
+        self.served_mut().ended(began, now);
         self.count(end, now);
-        Box::new(self.served)
+        // Whoever has the answer may keep this for a while.
+        self.payment = None;
+        self.unlogged = None;
+        self.trace = Trace::none();
+        self.served.take().expect(UNDER_WAY)
+    }
+
+    /// Whether it has come to its end.
+    pub(crate) fn is_over(&self) -> bool {
+        self.served.is_none()
     }
 
     /// The end, as nobody waits for it any longer.
     pub(crate) fn dropped(&self) {
+        if self.is_over() {
+            return;
+        }
         if is_heard() || self.trace.is_some() {
             self.count(RequestEnd::Dropped, self.registry().now());
         }
     }
 
     fn count(&self, end: RequestEnd, now: Nanos) {
-        self.trace.ends(end, self.served.model(), self.attempts);
+        self.trace.ends(end, self.served().model(), self.attempts);
         if is_heard() {
             let meters = self.registry().meters();
             meters.request(end, now.saturating_sub(self.began));
-            self.served.skips().for_each(|(model, reason)| meters.skip(model, reason));
+            self.served().skips().for_each(|(model, reason)| meters.skip(model, reason));
         }
     }
 }
