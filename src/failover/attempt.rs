@@ -170,7 +170,7 @@ impl<S, Fut> Run<S, Fut> {
                     let (result, verdict) = match polled {
                         Poll::Ready(result) => {
                             clock.tick();
-                            permit.waiting(false);
+                            permit.waits_no_longer();
                             let verdict = engine.classify.classify(aimed, result.as_ref());
                             let kept = kept.as_ref().filter(|_| result.is_err());
                             let fault = kept.and_then(|request| engine.resend.callers_fault(request));

@@ -187,13 +187,12 @@ where
                 this.first.set(Some(Run::new(choice, client)));
             }
             // Not carried out of the block with the others: it is large.
-            let event;
+            let mut ended;
             let (choice, other) = 'event: {
                 if let Some(run) = this.first.as_mut().as_pin_mut() {
                     let choice = run.choice;
-                    let polled = run.drive::<Req, A, K, R, F>(engine, journey, this.request, this.last, &mut clock, cx);
-                    if let Poll::Ready(ended) = polled {
-                        event = ended;
+                    ended = run.drive::<Req, A, K, R, F>(engine, journey, this.request, this.last, &mut clock, cx);
+                    if ended.is_ready() {
                         this.first.set(None);
                         break 'event (choice, this.second.as_ref().map(|run| run.choice));
                     }
@@ -201,9 +200,8 @@ where
                 if let Some(run) = this.second.as_mut() {
                     let choice = run.choice;
                     let run = run.as_mut();
-                    let polled = run.drive::<Req, A, K, R, F>(engine, journey, this.request, this.last, &mut clock, cx);
-                    if let Poll::Ready(ended) = polled {
-                        event = ended;
+                    ended = run.drive::<Req, A, K, R, F>(engine, journey, this.request, this.last, &mut clock, cx);
+                    if ended.is_ready() {
                         *this.second = None;
                         break 'event (choice, this.first.as_ref().get_ref().as_ref().map(|run| run.choice));
                     }
@@ -226,21 +224,23 @@ where
                 continue 'request;
             };
             let now = clock.now(journey.registry());
-            let (result, mut verdict, mut permit) = match event {
-                Event::NotReady(error) => {
+            let (result, mut verdict, mut permit) = match ended {
+                Poll::Ready(Event::Ended(result, verdict, permit)) => (result, verdict, permit),
+                Poll::Ready(Event::NotReady(error)) => {
                     if let Some(error) = error {
                         this.last.get_or_insert(Last::Error(error));
                     }
                     continue;
                 }
-                Event::Skipped => continue,
-                Event::Aim(error) => {
+                Poll::Ready(Event::Skipped) => continue,
+                Poll::Ready(Event::Aim(error)) => {
                     return Poll::Ready(Err(Error::Aim {
                         error,
                         served: journey.unanswered(RequestEnd::NotAimed, now),
                     }));
                 }
-                Event::Ended(result, verdict, permit) => (result, verdict, permit),
+                // Then it has returned above.
+                Poll::Pending => return Poll::Pending,
             };
             let answered = matches!(result, Some(Ok(_)));
             let replays = journey.hear(choice, &mut verdict, answered, settings, now);

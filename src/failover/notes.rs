@@ -38,16 +38,18 @@ pub(super) struct Entry {
 }
 
 impl Notes {
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, entry: Entry) {
-        if self.many.is_empty() {
-            match self.one.take() {
-                Some(one) => self.begin_many(one),
-                None => {
-                    self.one = Some(entry);
-                    return;
-                }
-            }
+        if self.is_empty() {
+            self.one = Some(entry);
+        } else {
+            self.push_another(entry);
+        }
+    }
+
+    fn push_another(&mut self, entry: Entry) {
+        if let Some(one) = self.one.take() {
+            self.begin_many(one);
         }
         self.many.push(entry);
     }

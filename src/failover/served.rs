@@ -185,6 +185,7 @@ impl Served {
     }
 
     /// Notes what became of a candidate.
+    #[inline(always)]
     pub(crate) fn note(&mut self, model: usize, fate: Fate, at: Nanos) {
         self.candidates.push(Entry { model, fate, at });
     }

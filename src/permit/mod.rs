@@ -229,6 +229,14 @@ impl Permit {
         [self.model, self.provider].iter().any(|ticket| matches!(ticket, Ticket::Probe { .. }))
     }
 
+    /// The upstream has answered. Most often nobody had to wait for it, and nothing is written.
+    #[inline]
+    pub(crate) fn waits_no_longer(&mut self) {
+        if self.waiting {
+            self.waiting = false;
+        }
+    }
+
     /// Says whether the upstream is being waited for.
     #[inline]
     pub(crate) fn waiting(&mut self, waiting: bool) {

@@ -145,11 +145,13 @@ impl Journey {
         self.served_mut().note(model, Fate::Skipped(skip), now);
     }
 
+    #[inline(always)]
     fn note(&mut self, choice: Choice, fate: Fate, now: Nanos) {
+        let served = self.served_mut();
         if choice.again {
-            self.served_mut().forget(choice.model);
+            served.forget(choice.model);
         }
-        self.served_mut().note(choice.model, fate, now);
+        served.note(choice.model, fate, now);
     }
 
     /// Takes the permit for a candidate whose client is ready. A candidate rejected now is a skip.
@@ -324,14 +326,9 @@ impl Journey {
             let registry = self.registry().clone();
             self.unlogged = Some(FailedAttempt::new(registry, choice.model, verdict.why.clone(), took));
         }
-        let tried = Tried {
-            why: verdict.why.clone(),
-            charge: verdict.charge,
-            executed: verdict.executed,
-            took,
-            last_resort: choice.last_resort,
-        };
-        self.note(choice, Fate::Tried(tried), now);
+        let (charge, executed, last_resort) = (verdict.charge, verdict.executed, choice.last_resort);
+        let fate = Fate::Tried(Tried { why: verdict.why.clone(), charge, executed, took, last_resort });
+        self.note(choice, fate, now);
         verdict.next == Next::TryNext && settings.replay.allows(verdict.executed)
     }
 
