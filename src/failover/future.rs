@@ -154,13 +154,10 @@ where
             let plan = plan.or_else(|| this.plan.as_deref().cloned());
             let key = plan.as_ref().and_then(Plan::get_key);
             let registry = if let Some(key) = key { engine.models.local_for(key, now) } else { registry };
-            match Journey::begin(registry, settings, plan, this.trace, now) {
-                Ok(journey) => *under_way = Some(journey),
-                Err(error) => {
-                    this.trace.ends(RequestEnd::BadPlan, None, 0);
-                    engine.models.read(|registry| registry.meters().request(RequestEnd::BadPlan, 0));
-                    return Poll::Ready(Err(Error::Plan(error)));
-                }
+            if let Err(error) = Journey::begin(under_way, registry, settings, plan, this.trace, now) {
+                this.trace.ends(RequestEnd::BadPlan, None, 0);
+                engine.models.read(|registry| registry.meters().request(RequestEnd::BadPlan, 0));
+                return Poll::Ready(Err(Error::Plan(error)));
             }
         }
         'request: loop {

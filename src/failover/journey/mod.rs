@@ -81,13 +81,15 @@ pub(crate) struct Choice {
 }
 
 impl Journey {
+    /// Puts one where it stays.
     pub(crate) fn begin(
+        place: &mut Option<Self>,
         registry: Lane<Registry>,
         settings: &Settings,
         plan: Option<Plan>,
         trace: &Trace,
         now: Nanos,
-    ) -> Result<Self, PlanError> {
+    ) -> Result<(), PlanError> {
         let (mut candidates, falls_back, deadline, max_cost) = match &plan {
             None => (Candidates::All(registry.models.len()), true, None, None),
             Some(plan) => (plan.candidates(&registry)?, plan.falls_back(), plan.get_deadline(), plan.get_max_cost()),
@@ -99,7 +101,7 @@ impl Journey {
         if trace.is_some() && candidates.len() > 0 {
             trace.begins(&registry.models[candidates.get(0)].model, registry.key());
         }
-        Ok(Self {
+        *place = Some(Self {
             trace: trace.clone(),
             tiers: settings.tiers && order.is_none(),
             served: Some(Served::new(registry)),
@@ -119,7 +121,8 @@ impl Journey {
             under_way: SmallVec::new(),
             payment: None,
             unlogged: None,
-        })
+        });
+        Ok(())
     }
 
     #[inline]
