@@ -1,6 +1,6 @@
 //! What became of the candidates of one request, in a buffer that a later request takes over.
 //!
-//! Most requests note one candidate, the one that answers, which has its place inside. Those that note more take a spare
+//! Most requests note one candidate, the one that answers, or one more. Those have their place inside. Those that note more take a spare
 //! buffer of their thread's stripe, if there is one, and whoever drops the notes gives theirs back to his own. So skipping
 //! allocates nothing in the long run. The spare buffers are few and short, hold nothing, and nobody waits for one.
 
@@ -9,10 +9,14 @@ use crate::machine::{
     Nanos,
     stripe::{self, MAX_STRIPES, Padded},
 };
+use smallvec::SmallVec;
 use std::{
     ops::{Deref, DerefMut},
     sync::Mutex,
 };
+
+/// So many candidates have their place inside: one that is skipped, and the next, which answers.
+const FEW: usize = 2;
 
 /// So many spare buffers are kept for each stripe: 32.
 const MOST_SPARES: usize = 32;
@@ -24,8 +28,8 @@ static SPARES: [Padded<Spares>; MAX_STRIPES] = [const { Padded(Spares::new()) };
 /// The candidates that were looked at, in that order.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Notes {
-    /// The only one.
-    one: Option<Entry>,
+    /// All of them, while they fit.
+    few: SmallVec<[Entry; FEW]>,
     /// All of them, where there are more.
     many: Vec<Entry>,
 }
@@ -40,16 +44,16 @@ pub(super) struct Entry {
 impl Notes {
     #[inline(always)]
     pub(super) fn push(&mut self, entry: Entry) {
-        if self.is_empty() {
-            self.one = Some(entry);
+        if self.many.is_empty() && self.few.len() < FEW {
+            self.few.push(entry);
         } else {
-            self.push_another(entry);
+            self.push_beyond(entry);
         }
     }
 
-    fn push_another(&mut self, entry: Entry) {
-        if let Some(one) = self.one.take() {
-            self.begin_many(one);
+    fn push_beyond(&mut self, entry: Entry) {
+        if self.many.is_empty() {
+            self.begin_many();
         }
         self.many.push(entry);
     }
@@ -63,16 +67,16 @@ impl Notes {
     }
 
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&Entry) -> bool) {
-        self.one = self.one.take().filter(|entry| keep(entry));
+        self.few.retain(|entry| keep(entry));
         self.many.retain(keep);
     }
 
     #[cold]
-    fn begin_many(&mut self, one: Entry) {
+    fn begin_many(&mut self) {
         if self.many.capacity() == 0 {
             self.many = Spares::local().take().unwrap_or_default();
         }
-        self.many.push(one);
+        self.many.extend(self.few.drain(..));
     }
 }
 
@@ -88,13 +92,13 @@ impl Deref for Notes {
     type Target = [Entry];
 
     fn deref(&self) -> &[Entry] {
-        if self.many.is_empty() { self.one.as_slice() } else { &self.many }
+        if self.many.is_empty() { &self.few } else { &self.many }
     }
 }
 
 impl DerefMut for Notes {
     fn deref_mut(&mut self) -> &mut [Entry] {
-        if self.many.is_empty() { self.one.as_mut_slice() } else { &mut self.many }
+        if self.many.is_empty() { &mut self.few } else { &mut self.many }
     }
 }
 
