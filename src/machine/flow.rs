@@ -14,6 +14,11 @@ impl Flow {
         Self { stripes: Stripes::new(stripes, || [AtomicU64::new(0), AtomicU64::new(0)]) }
     }
 
+    /// How many stripes it has.
+    pub(crate) fn stripes(&self) -> usize {
+        self.stripes.iter().count()
+    }
+
     #[inline]
     pub(crate) fn start(&self) {
         self.add(0);

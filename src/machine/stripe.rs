@@ -139,7 +139,7 @@ impl<T> Stripes<T> {
         }
     }
 
-    #[inline(never)]
+    #[cold]
     fn elsewhere(&self) -> (Mine, &T) {
         if self.many.is_empty() {
             return (Mine { index: 0, alone: false }, &self.only);

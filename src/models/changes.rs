@@ -45,7 +45,7 @@ impl Registry {
                 let changes = self.follow((index, of(&live.breaker)), (live.provider, Changed::default()), now);
                 let tier = if resets { live.score.reset().map(|tier| (index, tier)) } else { None };
                 if resets {
-                    live.ramp.end();
+                    live.end_return();
                 }
                 (changes, tier)
             }
@@ -53,7 +53,7 @@ impl Registry {
                 let live = &self.providers[index];
                 let changes = self.follow((0, Changed::default()), (index, of(&live.breaker)), now);
                 if resets {
-                    live.ramp.end();
+                    live.end_return();
                 }
                 (changes, None)
             }

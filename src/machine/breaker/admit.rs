@@ -1,10 +1,7 @@
 //! Letting calls through, or not.
 
 use super::{Breaker, Cause, Locked, Refusal, State, Ticket, Transition, word::Word};
-use crate::{
-    machine::Nanos,
-    sync::{Ordering, lock},
-};
+use crate::{machine::Nanos, sync::Ordering};
 use std::time::Duration;
 
 /// A ticket, with what changed on the way; or why there is none.
@@ -40,7 +37,7 @@ impl Breaker {
         let of_now = || ticket.generation() == Some(self.word().generation);
         match ticket {
             Ticket::Probe { id, .. } => {
-                let locked = lock(&self.locked);
+                let locked = self.lock();
                 of_now() && locked.probes.holds(id)
             }
             _ => of_now(),
@@ -116,7 +113,7 @@ impl Breaker {
     }
 
     fn admit_probe(&self, now: Nanos, lease: Duration) -> Admission {
-        let mut locked = lock(&self.locked);
+        let mut locked = self.lock();
         let mut word = self.word();
         let mut transition = None;
         match word.state {

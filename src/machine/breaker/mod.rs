@@ -46,7 +46,8 @@ use super::{
     nanos,
     rng::Rng,
 };
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use std::sync::{Arc, OnceLock};
 
 /// One breaker; see the [module](self).
 #[derive(Debug)]
@@ -63,14 +64,16 @@ pub(crate) struct Breaker {
     run: Run,
     /// One for each rule on a rate, in their order.
     counters: Box<[Counter]>,
-    config: BreakerConfig,
-    locked: Mutex<Locked>,
+    config: Arc<BreakerConfig>,
+    /// How many upstreams it guards together.
+    members: AtomicU64,
+    seed: u64,
+    /// Made when somebody first asks for it: a breaker that has never seen a failure has none.
+    locked: OnceLock<Box<Mutex<Locked>>>,
 }
 
 #[derive(Debug)]
 struct Locked {
-    /// How many upstreams it guards together.
-    members: usize,
     witnesses: Witnesses,
     probes: Probes,
     /// How often the open wait has doubled.
@@ -91,31 +94,26 @@ struct Locked {
 impl Breaker {
     /// A closed breaker. `members` is how many upstreams it guards together; a breaker with more than
     /// one trips on [`Evidence::Member`] from a single one never.
-    pub(crate) fn new(config: BreakerConfig, members: usize, stripes: usize, seed: u64) -> Self {
+    pub(crate) fn new(config: impl Into<Arc<BreakerConfig>>, members: usize, stripes: usize, seed: u64) -> Self {
+        let config = config.into();
         let counters = config.trip.iter().filter_map(|rule| Counter::new(rule, stripes)).collect();
         Self {
-            word: AtomicU64::new(Word { generation: 0, shadow: false, state: State::Closed }.pack()),
+            word: AtomicU64::new(Word::NEW.pack()),
             open_until: AtomicU64::new(0),
             cooldown_until: AtomicU64::new(0),
             place_at: AtomicU64::new(0),
             shadowed: AtomicU64::new(0),
             run: Run::new(),
             counters,
-            locked: Mutex::new(Locked {
-                members,
-                witnesses: Witnesses::default(),
-                probes: Probes::default(),
-                level: 0,
-                tripped: false,
-                slower_than: None,
-                after_cooldown: false,
-                growing: Growing::default(),
-                cause: None,
-                since: 0,
-                rng: Rng::new(seed),
-            }),
             config,
+            members: AtomicU64::new(members as u64),
+            seed,
+            locked: OnceLock::new(),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Locked> {
+        lock(self.locked.get_or_init(|| Box::new(Mutex::new(Locked::new(self.seed)))))
     }
 
     #[inline]
@@ -204,7 +202,7 @@ impl Breaker {
         if self.word().state != State::Open {
             return None;
         }
-        let mut locked = lock(&self.locked);
+        let mut locked = self.lock();
         if self.word().state != State::Open {
             return None;
         }
@@ -217,7 +215,7 @@ impl Breaker {
 
     /// Ends an open wait that has doubled, once the first would have elapsed. Whether it has; a cooldown stands.
     pub(crate) fn end_wait(&self, now: Nanos) -> bool {
-        let locked = lock(&self.locked);
+        let locked = self.lock();
         let waits = self.word().state == State::Open && self.open_until.load(Ordering::Relaxed) > now;
         let ends = waits && now.saturating_sub(locked.since) >= nanos(self.config.open_wait);
         if ends {
@@ -228,7 +226,7 @@ impl Breaker {
 
     /// Blocks until the wait has elapsed, at the upstream's word or an operator's. Forced states stay.
     pub(crate) fn cool_down(&self, wait: Wait, now: Nanos) -> Changed {
-        let mut locked = lock(&self.locked);
+        let mut locked = self.lock();
         let until = locked.cooldown_end(wait, now);
         let state = self.word().state;
         if matches!(state, State::ForcedOpen | State::Disabled) {
@@ -241,7 +239,7 @@ impl Breaker {
     }
 
     pub(crate) fn command(&self, command: Command, now: Nanos) -> Option<Transition> {
-        let mut locked = lock(&self.locked);
+        let mut locked = self.lock();
         let word = self.word();
         let (to, shadow) = match (command, word.state) {
             (Command::ForceOpen, _) => (State::ForcedOpen, false),
@@ -264,8 +262,10 @@ impl Breaker {
     }
 
     pub(crate) fn view(&self, now: Nanos) -> View {
-        let locked = lock(&self.locked);
-        let word = self.word();
+        // Before anybody has taken the lock nothing has changed: to look is no reason to make one.
+        let locked = self.locked.get().map(|locked| lock(locked));
+        let locked = locked.as_deref();
+        let word = if locked.is_some() { self.word() } else { Word::NEW };
         let open = word.state == State::Open;
         let cooldown = self.cooldown_until.load(Ordering::Relaxed);
         let first = |slow| {
@@ -275,21 +275,36 @@ impl Breaker {
         View {
             state: word.state,
             shadow: word.shadow,
-            cause: locked.cause,
-            since: locked.since,
+            cause: locked.and_then(|locked| locked.cause),
+            since: locked.map_or(0, |locked| locked.since),
             retry_at: open.then(|| self.retry_at()),
             cooldown_until: (open && cooldown > now).then_some(cooldown),
             consecutive_failures: self.run.length(word.generation),
             window: first(false),
             slow_calls: first(true),
-            probes: locked.probes.in_flight(),
-            openings: locked.level,
+            probes: locked.map_or(0, |locked| locked.probes.in_flight()),
+            openings: locked.map_or(0, |locked| locked.level),
             shadowed: self.shadowed.load(Ordering::Relaxed),
         }
     }
 }
 
 impl Locked {
+    fn new(seed: u64) -> Self {
+        Self {
+            witnesses: Witnesses::default(),
+            probes: Probes::default(),
+            level: 0,
+            tripped: false,
+            slower_than: None,
+            after_cooldown: false,
+            growing: Growing::default(),
+            cause: None,
+            since: 0,
+            rng: Rng::new(seed),
+        }
+    }
+
     /// Whether a success was slower than the rule on slow calls that opened the breaker allows.
     fn is_too_slow(&self, took: Nanos) -> bool {
         self.slower_than.is_some_and(|slower_than| took > slower_than)
