@@ -96,7 +96,9 @@ impl Breaker {
     /// one trips on [`Evidence::Member`] from a single one never.
     pub(crate) fn new(config: impl Into<Arc<BreakerConfig>>, members: usize, stripes: usize, seed: u64) -> Self {
         let config = config.into();
-        let counters = config.trip.iter().filter_map(|rule| Counter::new(rule, stripes)).collect();
+        let mut counters = Vec::with_capacity(config.trip.iter().filter(|rule| rule.is_rate()).count());
+        counters.extend(config.trip.iter().filter_map(|rule| Counter::new(rule, stripes)));
+        let counters = counters.into_boxed_slice();
         Self {
             word: AtomicU64::new(Word::NEW.pack()),
             open_until: AtomicU64::new(0),
