@@ -74,12 +74,9 @@ struct Shared<T> {
     /// How often the value has been exchanged.
     exchanges: AtomicUsize,
     stripes: usize,
-    lanes: Lanes<T>,
-}
-
-enum Lanes<T> {
-    Many(Box<[Padded<ArcSwap<Counted<T>>>]>),
-    Only(ArcSwap<Counted<T>>),
+    many: Box<[Padded<ArcSwap<Counted<T>>>]>,
+    /// Where there are not many.
+    only: Option<ArcSwap<Counted<T>>>,
 }
 
 impl<T> Swap<T> {
@@ -90,11 +87,9 @@ impl<T> Swap<T> {
     /// With so many stripes, a power of two.
     pub(crate) fn with(stripes: usize, value: T) -> Self {
         let mut lanes = counted(value, stripes).map(ArcSwap::new);
-        let lanes = match lanes.next() {
-            Some(only) if stripes == 1 => Lanes::Only(only),
-            first => Lanes::Many(first.into_iter().chain(lanes).map(Padded).collect()),
-        };
-        Self { shared: Arc::new(Shared { exchanges: AtomicUsize::new(0), stripes, lanes }) }
+        let only = if stripes == 1 { lanes.next() } else { None };
+        let many = lanes.map(Padded).collect();
+        Self { shared: Arc::new(Shared { exchanges: AtomicUsize::new(0), stripes, many, only }) }
     }
 
     pub(crate) fn stripes(&self) -> usize {
@@ -126,9 +121,10 @@ impl<T> Swap<T> {
 
     #[inline]
     fn lane(&self, stripe: usize) -> &ArcSwap<Counted<T>> {
-        match &self.shared.lanes {
-            Lanes::Many(lanes) => &lanes[stripe].0,
-            Lanes::Only(lane) => lane,
+        match (self.shared.many.get(stripe), &self.shared.only) {
+            (Some(lane), _) => &lane.0,
+            (None, Some(lane)) => lane,
+            (None, None) => unreachable!("there is no such stripe"),
         }
     }
 
