@@ -164,9 +164,9 @@ impl<T> Stripes<T> {
 pub(crate) struct Words {
     words: Box<[AtomicU64]>,
     /// Where the first stripe begins, and how far it is to the next.
-    first: u32,
+    first: u16,
+    count: u16,
     step: u32,
-    count: usize,
 }
 
 /// Words of a padded line.
@@ -178,22 +178,22 @@ impl Words {
         let words: Box<[AtomicU64]> = (0..count * step + spare).map(|_| AtomicU64::new(0)).collect();
         // The allocator has put it anywhere; a line begins within the next few words.
         let first = words.as_ptr().align_offset(align_of::<Padded<()>>()).min(spare);
-        Self { words, first: first as u32, step: step as u32, count }
+        Self { words, first: first as u16, count: count as u16, step: step as u32 }
     }
 
     /// That of the calling thread.
     #[inline]
     pub(crate) fn mine(&self) -> Mine {
-        Mine::of(self.count)
+        Mine::of(self.count.into())
     }
 
     pub(crate) fn stripes(&self) -> usize {
-        self.count
+        self.count.into()
     }
 
     #[inline]
     pub(crate) fn get(&self, stripe: usize, word: usize) -> &AtomicU64 {
-        &self.words[self.first as usize + stripe * self.step as usize + word]
+        &self.words[usize::from(self.first) + stripe * self.step as usize + word]
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &AtomicU64> {

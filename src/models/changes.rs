@@ -94,7 +94,7 @@ impl Registry {
         let mut hastened = SmallVec::<[(Who, Changed); 4]>::new();
         if of_provider.is_some_and(|transition| transition.to == State::Closed) {
             let hasten = |model: &usize| Some((*model, self.models[*model].breaker.hasten(now)?));
-            let models = self.providers[provider.0].models.iter().filter_map(hasten);
+            let models = self.catalogue.models_of(provider.0).iter().filter_map(hasten);
             hastened.extend(models.map(|(index, transition)| (Who::Model(index), Some(transition).into())));
         }
         let by_last_resort =

@@ -120,10 +120,11 @@ impl History {
         let now = registry.now();
         let models = registry.models.iter().map(|live| live.record.past(live.model.name(), now));
         let models: Vec<Past> = models.collect();
-        let providers = registry.providers.iter().map(|live| {
+        let providers = registry.providers.iter().enumerate().map(|(index, live)| {
             let mut past = live.record.past(live.provider.name(), now);
-            for (index, cell) in past.cells.iter_mut().enumerate() {
-                cell.succeeded = live.models.iter().any(|model| models[*model].cells[index].succeeded);
+            let of_provider = registry.catalogue.models_of(index);
+            for (cell_index, cell) in past.cells.iter_mut().enumerate() {
+                cell.succeeded = of_provider.iter().any(|model| models[*model].cells[cell_index].succeeded);
             }
             past
         });

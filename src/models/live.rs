@@ -5,7 +5,7 @@ use crate::{
     machine::{
         Nanos,
         breaker::{Breaker, BreakerConfig, Changed, Outcome, State, Ticket, Transition, Wait},
-        budget::{Bucket, Budget, Withdrawal},
+        budget::{Bucket, Withdrawal},
         cooldown::Limited,
         ewma::Pace,
         explore::Turns,
@@ -111,7 +111,10 @@ impl LiveModel {
     pub(super) fn succeeded_by(&self, model: Arc<Model>, provider: usize, stripes: usize) -> Self {
         self.gate.set(model.get_max_in_flight());
         self.score.set_latency_counts(model.get_latency_counts());
-        Outage::succeed(&self.outage, self.model.get_breaker(), model.get_breaker(), stripes);
+        if self.model.get_breaker().ramp != model.get_breaker().ramp {
+            // One who has still the model of before must not be the one to make it, later.
+            self.outage().ramp.set(model.get_breaker().ramp);
+        }
         let breaker = renewed(&self.breaker, model.get_breaker(), stripes);
         Self { model, provider, breaker, state: Arc::clone(&self.state) }
     }
@@ -182,6 +185,7 @@ impl LiveModel {
         self.outage().turned(transition, now);
     }
 
+    #[cold]
     fn outage(&self) -> &Outage {
         self.outage.get_or_init(|| Box::new(Outage::new(self.model.get_breaker(), self.flow.stripes())))
     }
@@ -199,7 +203,9 @@ impl LiveModel {
 
     /// All traffic returns at once.
     pub(super) fn end_return(&self) {
-        Outage::end_return(&self.outage);
+        if let Some(outage) = self.outage.get() {
+            outage.ramp.end();
+        }
     }
 
     #[inline]
@@ -269,8 +275,6 @@ impl LiveModel {
 #[derive(Debug)]
 pub(crate) struct LiveProvider {
     pub(crate) provider: Arc<Provider>,
-    /// Its models, by their place in the registry.
-    pub(crate) models: Arc<[usize]>,
     pub(crate) breaker: Arc<Breaker>,
     state: Arc<ProviderState>,
 }
@@ -279,7 +283,6 @@ pub(crate) struct LiveProvider {
 pub(crate) struct ProviderState {
     pub(crate) gate: Gate,
     stripes: usize,
-    outage: OnceLock<Box<Outage>>,
     slate: OnceLock<Box<Slate>>,
     /// From when the next last resort may go through.
     last_resort_at: AtomicU64,
@@ -299,20 +302,6 @@ impl Outage {
         Self { ramp: Ramp::new(config.ramp), skips: Skips::new(stripes) }
     }
 
-    /// With another configuration from now on. Should it be made later by one who has still the one of before, that must not
-    /// be another: then it is made now.
-    fn succeed(place: &OnceLock<Box<Self>>, before: &BreakerConfig, config: &BreakerConfig, stripes: usize) {
-        if before.ramp != config.ramp {
-            place.get_or_init(|| Box::new(Self::new(before, stripes))).ramp.set(config.ramp);
-        }
-    }
-
-    fn end_return(place: &OnceLock<Box<Self>>) {
-        if let Some(outage) = place.get() {
-            outage.ramp.end();
-        }
-    }
-
     fn turned(&self, transition: &Transition, now: Nanos) {
         match transition.to {
             State::Open => {
@@ -325,9 +314,10 @@ impl Outage {
     }
 }
 
-/// What failovers to a provider have cost it, and what it has against it; made when there is something to note.
+/// How a provider has come through trouble so far: made when there is some.
 #[derive(Debug)]
 struct Slate {
+    outage: Outage,
     bucket: Mutex<Bucket>,
     marks: Mutex<Marks>,
     /// Whether there are marks: spares successes the lock.
@@ -335,9 +325,10 @@ struct Slate {
 }
 
 impl Slate {
-    fn new(budget: &Budget) -> Self {
-        let bucket = Mutex::new(Bucket::new(budget.clone()));
-        Self { bucket, marks: Mutex::default(), marked: AtomicU64::new(0) }
+    fn new(provider: &Provider, stripes: usize) -> Self {
+        let outage = Outage::new(provider.get_breaker(), stripes);
+        let bucket = Mutex::new(Bucket::new(provider.get_budget().clone()));
+        Self { outage, bucket, marks: Mutex::default(), marked: AtomicU64::new(0) }
     }
 }
 
@@ -357,53 +348,53 @@ impl Deref for LiveProvider {
 }
 
 impl LiveProvider {
-    pub(super) fn new(provider: Arc<Provider>, models: Arc<[usize]>, stripes: usize, seed: Seed) -> Self {
-        let breaker = Arc::new(Breaker::new(Arc::clone(provider.get_breaker()), models.len(), stripes, seed.seed));
+    pub(super) fn new(provider: Arc<Provider>, models: usize, stripes: usize, seed: Seed) -> Self {
+        let breaker = Arc::new(Breaker::new(Arc::clone(provider.get_breaker()), models, stripes, seed.seed));
         let state = Arc::new(ProviderState {
             gate: Gate::new(provider.get_max_in_flight()),
             stripes,
-            outage: OnceLock::new(),
             slate: OnceLock::new(),
             last_resort_at: AtomicU64::new(0),
             record: Record::new(seed.of_key),
         });
-        Self { provider, models, breaker, state }
+        Self { provider, breaker, state }
     }
 
-    /// The same as it is configured from now on, with these models.
-    pub(super) fn succeeded_by(&self, provider: Arc<Provider>, models: Arc<[usize]>, stripes: usize) -> Self {
+    /// The same as it is configured from now on, with so many models.
+    pub(super) fn succeeded_by(&self, provider: Arc<Provider>, models: usize, stripes: usize) -> Self {
         self.gate.set(provider.get_max_in_flight());
-        Outage::succeed(&self.outage, self.provider.get_breaker(), provider.get_breaker(), stripes);
-        if self.provider.get_budget() != provider.get_budget() {
-            // Nor may this be made later with the budget of before.
-            lock(&self.slate().bucket).set(provider.get_budget().clone());
+        let of = |provider: &Provider| (provider.get_breaker().ramp, provider.get_budget().clone());
+        if of(&self.provider) != of(&provider) {
+            // One who has still the provider of before must not be the one to make it, later.
+            let slate = self.slate();
+            slate.outage.ramp.set(provider.get_breaker().ramp);
+            lock(&slate.bucket).set(provider.get_budget().clone());
         }
         let breaker = renewed(&self.breaker, provider.get_breaker(), stripes);
-        breaker.set_members(models.len());
-        Self { provider, models, breaker, state: Arc::clone(&self.state) }
+        breaker.set_members(models);
+        Self { provider, breaker, state: Arc::clone(&self.state) }
     }
 
     pub(super) fn withdraw(&self, calls: u64, now: Nanos) -> Withdrawal {
         lock(&self.slate().bucket).withdraw(calls, now)
     }
 
+    #[cold]
     fn slate(&self) -> &Slate {
-        self.slate.get_or_init(|| Box::new(Slate::new(self.provider.get_budget())))
-    }
-
-    fn outage(&self) -> &Outage {
-        self.outage.get_or_init(|| Box::new(Outage::new(self.provider.get_breaker(), self.stripes)))
+        self.slate.get_or_init(|| Box::new(Slate::new(&self.provider, self.stripes)))
     }
 
     /// Which share of the requests is let through while traffic returns; `None` for all.
     #[inline]
     pub(crate) fn returning(&self, now: Nanos) -> Option<f64> {
-        self.outage.get()?.ramp.share(now)
+        self.slate.get()?.outage.ramp.share(now)
     }
 
     /// All traffic returns at once.
     pub(super) fn end_return(&self) {
-        Outage::end_return(&self.outage);
+        if let Some(slate) = self.slate.get() {
+            slate.outage.ramp.end();
+        }
     }
 
     pub(crate) fn refund(&self) {
@@ -462,12 +453,12 @@ impl LiveProvider {
     /// A request goes elsewhere because the breaker is open.
     #[inline]
     pub(crate) fn skipped(&self, now: Nanos) {
-        early_probe(&self.outage().skips, &self.breaker, now);
+        early_probe(&self.slate().outage.skips, &self.breaker, now);
     }
 
     /// Its breaker has changed.
     pub(crate) fn changed(&self, transition: &Transition, now: Nanos) {
-        self.outage().turned(transition, now);
+        self.slate().outage.turned(transition, now);
     }
 
     /// From when on its next last resort may go through.

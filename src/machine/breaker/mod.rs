@@ -54,13 +54,6 @@ use std::sync::{Arc, OnceLock};
 pub(crate) struct Breaker {
     /// Generation, shadow flag and state; see [`Word`].
     word: AtomicU64,
-    /// End of the open wait, and of the cooldown; 0 when there is none. Written under the lock.
-    open_until: AtomicU64,
-    cooldown_until: AtomicU64,
-    /// From when a half-open breaker has a place for a probe. Written under the lock.
-    place_at: AtomicU64,
-    /// Calls that a shadow let through although it would have refused them.
-    shadowed: AtomicU64,
     run: Run,
     /// One for each rule on a rate, in their order.
     counters: Box<[Counter]>,
@@ -69,7 +62,20 @@ pub(crate) struct Breaker {
     members: AtomicU64,
     seed: u64,
     /// Made when somebody first asks for it: a breaker that has never seen a failure has none.
-    locked: OnceLock<Box<Mutex<Locked>>>,
+    rest: OnceLock<Box<Rest>>,
+}
+
+/// What only trouble needs.
+#[derive(Debug)]
+struct Rest {
+    /// End of the open wait, and of the cooldown; 0 when there is none. Written under the lock.
+    open_until: AtomicU64,
+    cooldown_until: AtomicU64,
+    /// From when a half-open breaker has a place for a probe. Written under the lock.
+    place_at: AtomicU64,
+    /// Calls that a shadow let through although it would have refused them.
+    shadowed: AtomicU64,
+    locked: Mutex<Locked>,
 }
 
 #[derive(Debug)]
@@ -101,21 +107,30 @@ impl Breaker {
         let counters = counters.into_boxed_slice();
         Self {
             word: AtomicU64::new(Word::NEW.pack()),
-            open_until: AtomicU64::new(0),
-            cooldown_until: AtomicU64::new(0),
-            place_at: AtomicU64::new(0),
-            shadowed: AtomicU64::new(0),
             run: Run::new(),
             counters,
             config,
             members: AtomicU64::new(members as u64),
             seed,
-            locked: OnceLock::new(),
+            rest: OnceLock::new(),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Locked> {
-        lock(self.locked.get_or_init(|| Box::new(Mutex::new(Locked::new(self.seed)))))
+        lock(&self.rest().locked)
+    }
+
+    #[inline]
+    fn rest(&self) -> &Rest {
+        match self.rest.get() {
+            Some(rest) => rest,
+            None => self.make_rest(),
+        }
+    }
+
+    #[cold]
+    fn make_rest(&self) -> &Rest {
+        self.rest.get_or_init(|| Box::new(Rest::new(self.seed)))
     }
 
     #[inline]
@@ -136,7 +151,7 @@ impl Breaker {
         let fixed = 1.0 - config.jitter * locked.rng.unit();
         let wait = (wait as f64 * fixed) as Nanos;
         locked.tripped = true;
-        self.open_until.store(now.saturating_add(wait.max(1)), Ordering::Relaxed);
+        self.rest().open_until.store(now.saturating_add(wait.max(1)), Ordering::Relaxed);
         self.enter(locked, State::Open, cause, now)
     }
 
@@ -151,9 +166,9 @@ impl Breaker {
 
     /// A longer cooldown wins; a shorter one never cuts it. The new end, if it is a later one.
     fn lengthen_cooldown(&self, until: Option<Nanos>) -> Option<Nanos> {
-        let later = until.filter(|until| *until > self.cooldown_until.load(Ordering::Relaxed));
+        let later = until.filter(|until| *until > self.rest().cooldown_until.load(Ordering::Relaxed));
         if let Some(until) = later {
-            self.cooldown_until.store(until, Ordering::Relaxed);
+            self.rest().cooldown_until.store(until, Ordering::Relaxed);
         }
         later
     }
@@ -170,13 +185,13 @@ impl Breaker {
         let generation = word.generation + 1;
         self.counters.iter().for_each(|counter| counter.begin(generation));
         locked.probes.clear();
-        self.place_at.store(0, Ordering::Relaxed);
+        self.rest().place_at.store(0, Ordering::Relaxed);
         locked.cause = Some(cause);
         locked.since = now;
-        locked.after_cooldown = to == State::HalfOpen && self.cooldown_until.load(Ordering::Relaxed) != 0;
+        locked.after_cooldown = to == State::HalfOpen && self.rest().cooldown_until.load(Ordering::Relaxed) != 0;
         if to != State::Open {
-            self.open_until.store(0, Ordering::Relaxed);
-            self.cooldown_until.store(0, Ordering::Relaxed);
+            self.rest().open_until.store(0, Ordering::Relaxed);
+            self.rest().cooldown_until.store(0, Ordering::Relaxed);
         }
         if to == State::Closed {
             locked.tripped = false;
@@ -191,7 +206,7 @@ impl Breaker {
     }
 
     fn retry_at(&self) -> Nanos {
-        self.open_until.load(Ordering::Relaxed).max(self.cooldown_until.load(Ordering::Relaxed))
+        self.rest().open_until.load(Ordering::Relaxed).max(self.rest().cooldown_until.load(Ordering::Relaxed))
     }
 
     /// What stands behind this breaker answers again: no need to sit out the open wait. A cooldown stands.
@@ -208,8 +223,8 @@ impl Breaker {
         if self.word().state != State::Open {
             return None;
         }
-        if self.cooldown_until.load(Ordering::Relaxed) > now {
-            self.open_until.store(0, Ordering::Relaxed);
+        if self.rest().cooldown_until.load(Ordering::Relaxed) > now {
+            self.rest().open_until.store(0, Ordering::Relaxed);
             return None;
         }
         Some(self.enter(&mut locked, State::HalfOpen, cause, now))
@@ -218,10 +233,10 @@ impl Breaker {
     /// Ends an open wait that has doubled, once the first would have elapsed. Whether it has; a cooldown stands.
     pub(crate) fn end_wait(&self, now: Nanos) -> bool {
         let locked = self.lock();
-        let waits = self.word().state == State::Open && self.open_until.load(Ordering::Relaxed) > now;
+        let waits = self.word().state == State::Open && self.rest().open_until.load(Ordering::Relaxed) > now;
         let ends = waits && now.saturating_sub(locked.since) >= nanos(self.config.open_wait);
         if ends {
-            self.open_until.store(now, Ordering::Relaxed);
+            self.rest().open_until.store(now, Ordering::Relaxed);
         }
         ends
     }
@@ -253,7 +268,7 @@ impl Breaker {
         if command == Command::Reset {
             locked.level = 0;
             locked.growing.reset();
-            self.shadowed.store(0, Ordering::Relaxed);
+            self.rest().shadowed.store(0, Ordering::Relaxed);
         }
         if to == word.state && command != Command::Reset {
             self.word.store(Word { shadow, ..word }.pack(), Ordering::Release);
@@ -265,11 +280,12 @@ impl Breaker {
 
     pub(crate) fn view(&self, now: Nanos) -> View {
         // Before anybody has taken the lock nothing has changed: to look is no reason to make one.
-        let locked = self.locked.get().map(|locked| lock(locked));
+        let rest = self.rest.get();
+        let locked = rest.map(|rest| lock(&rest.locked));
         let locked = locked.as_deref();
         let word = if locked.is_some() { self.word() } else { Word::NEW };
         let open = word.state == State::Open;
-        let cooldown = self.cooldown_until.load(Ordering::Relaxed);
+        let cooldown = rest.map_or(0, |rest| rest.cooldown_until.load(Ordering::Relaxed));
         let first = |slow| {
             let counter = self.counters.iter().find(|counter| counter.is_slow() == slow);
             counter.map(|counter| counter.totals(word.generation, now))
@@ -286,8 +302,15 @@ impl Breaker {
             slow_calls: first(true),
             probes: locked.map_or(0, |locked| locked.probes.in_flight()),
             openings: locked.map_or(0, |locked| locked.level),
-            shadowed: self.shadowed.load(Ordering::Relaxed),
+            shadowed: rest.map_or(0, |rest| rest.shadowed.load(Ordering::Relaxed)),
         }
+    }
+}
+
+impl Rest {
+    fn new(seed: u64) -> Self {
+        let [open_until, cooldown_until, place_at, shadowed] = std::array::from_fn(|_| AtomicU64::new(0));
+        Self { open_until, cooldown_until, place_at, shadowed, locked: Mutex::new(Locked::new(seed)) }
     }
 }
 

@@ -22,13 +22,13 @@ impl Breaker {
             next.growing = locked.growing;
             next.cause = locked.cause;
             next.since = locked.since;
-        }
-        for (to, from) in [
-            (&renewed.open_until, &self.open_until),
-            (&renewed.cooldown_until, &self.cooldown_until),
-            (&renewed.shadowed, &self.shadowed),
-        ] {
-            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+            for (to, from) in [
+                (&renewed.rest().open_until, &self.rest().open_until),
+                (&renewed.rest().cooldown_until, &self.rest().cooldown_until),
+                (&renewed.rest().shadowed, &self.rest().shadowed),
+            ] {
+                to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
         }
         let generation = word.generation + 1;
         renewed.counters.iter().for_each(|counter| counter.begin(generation));
@@ -36,7 +36,7 @@ impl Breaker {
 
         self.counters.iter().for_each(|counter| counter.begin(generation));
         locked.probes.clear();
-        self.place_at.store(0, Ordering::Relaxed);
+        self.rest().place_at.store(0, Ordering::Relaxed);
         self.word.store(Word { generation, ..word }.pack(), Ordering::Release);
         renewed
     }

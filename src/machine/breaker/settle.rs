@@ -67,7 +67,7 @@ impl Breaker {
         if ticket.generation() != Some(word.generation) {
             // A late result changes nothing. What its upstream asks for may lengthen a cooldown that is in force.
             let cooldown_until = match cooldown {
-                Some(Wait::For(wait)) if self.cooldown_until.load(Ordering::Relaxed) > now => {
+                Some(Wait::For(wait)) if self.rest().cooldown_until.load(Ordering::Relaxed) > now => {
                     self.lengthen_cooldown(Some(locked.cooldown_end(Wait::For(wait), now)))
                 }
                 _ => None,
