@@ -158,7 +158,7 @@ impl Breaker {
     /// What an open breaker still waits for. What has elapsed exactly has elapsed.
     #[inline]
     pub(super) fn waiting(&self, now: Nanos) -> Option<Refusal> {
-        let rest = self.rest();
+        let rest = self.rest.get()?;
         let open = rest.open_until.load(Ordering::Relaxed);
         let cooldown = rest.cooldown_until.load(Ordering::Relaxed);
         if cooldown > now {
