@@ -105,6 +105,11 @@ impl Breaker {
         let mut counters = Vec::with_capacity(config.trip.iter().filter(|rule| rule.is_rate()).count());
         counters.extend(config.trip.iter().filter_map(|rule| Counter::new(rule, stripes)));
         let counters = counters.into_boxed_slice();
+        let rest = OnceLock::new();
+        if cfg!(tower_failover_loom) {
+            // What a `OnceLock` orders loom does not see.
+            rest.get_or_init(|| Box::new(Rest::new(seed)));
+        }
         Self {
             word: AtomicU64::new(Word::NEW.pack()),
             run: Run::new(),
@@ -112,7 +117,7 @@ impl Breaker {
             config,
             members: AtomicU64::new(members as u64),
             seed,
-            rest: OnceLock::new(),
+            rest,
         }
     }
 
