@@ -495,7 +495,33 @@ fn early_probe(skips: &Skips, breaker: &Breaker, now: Nanos) {
 #[cfg(not(tower_failover_loom))]
 mod tests {
     use super::*;
+    use crate::machine::{breaker::Cause, budget::Budget};
     use proptest::prelude::*;
+
+    const SEED: Seed = Seed { number: 1, seed: 7, of_key: false };
+
+    #[test]
+    fn one_who_has_still_the_provider_of_before_does_not_bring_back_its_budget() {
+        let provider = |burst| Arc::new(Provider::new("nexa").budget(Budget::default().burst(burst)));
+        let before = LiveProvider::new(provider(2.0), 1, 1, SEED);
+        assert_eq!(before.budget_left(0, 0), 2.0);
+        let more = before.succeeded_by(provider(9.0), 1, 1);
+        assert_eq!(more.budget_left(0, 0), 2.0, "what was saved up stays");
+        let none = before.succeeded_by(provider(0.0), 1, 1);
+        assert_eq!(before.withdraw(0, 0), Withdrawal::Exhausted);
+        assert_eq!(none.withdraw(0, 0), Withdrawal::Refused);
+    }
+
+    #[test]
+    fn one_who_has_still_the_model_of_before_does_not_bring_back_its_ramp() {
+        let model = |ramp| Arc::new(Model::new("sdxl", "nexa").breaker(BreakerConfig::default().ramp(ramp)));
+        let before = LiveModel::new(model(Duration::from_secs(10)), 0, 1, SEED);
+        let after = before.succeeded_by(model(Duration::ZERO), 0, 1);
+        let trip = |to, cause| Transition { from: State::Closed, to, cause, retry_at: None };
+        before.turned(&trip(State::Open, Cause::ProbesFailed), 0);
+        before.turned(&trip(State::Closed, Cause::ProbesSucceeded), 0);
+        assert_eq!(after.returning(0), None);
+    }
 
     #[derive(Debug, Clone)]
     enum Op {
@@ -519,8 +545,7 @@ mod tests {
         #[test]
         fn a_model_is_suspect_exactly_when_it_is_to_one_who_always_looks(ops in prop::collection::vec(op(), 0..60)) {
             let live = || {
-                let seed = Seed { number: 1, seed: 7, of_key: false };
-                LiveModel::new(Arc::new(Model::new("sdxl", "nexa")), 0, 2, seed)
+                LiveModel::new(Arc::new(Model::new("sdxl", "nexa")), 0, 2, SEED)
             };
             let [model, always] = [live(), live()];
             let both = [&model, &always];
