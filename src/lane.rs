@@ -27,7 +27,7 @@ type Counted<T> = Padded<Arc<T>>;
 
 impl<T> Striped<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self { lanes: lanes(value, stripe::count()).collect() }
+        Self { lanes: counted(value, stripe::count()).map(Lane).collect() }
     }
 
     #[inline]
@@ -73,7 +73,10 @@ pub(crate) struct Swap<T> {
 struct Shared<T> {
     /// How often the value has been exchanged.
     exchanges: AtomicUsize,
-    lanes: Box<[Padded<ArcSwap<Counted<T>>>]>,
+    stripes: usize,
+    many: Box<[Padded<ArcSwap<Counted<T>>>]>,
+    /// Where there are not many.
+    only: Option<ArcSwap<Counted<T>>>,
 }
 
 impl<T> Swap<T> {
@@ -83,12 +86,14 @@ impl<T> Swap<T> {
 
     /// With so many stripes, a power of two.
     pub(crate) fn with(stripes: usize, value: T) -> Self {
-        let lanes = lanes(value, stripes).map(|lane| Padded(ArcSwap::new(lane.0))).collect();
-        Self { shared: Arc::new(Shared { exchanges: AtomicUsize::new(0), lanes }) }
+        let mut lanes = counted(value, stripes).map(ArcSwap::new);
+        let only = if stripes == 1 { lanes.next() } else { None };
+        let many = lanes.map(Padded).collect();
+        Self { shared: Arc::new(Shared { exchanges: AtomicUsize::new(0), stripes, many, only }) }
     }
 
     pub(crate) fn stripes(&self) -> usize {
-        self.shared.lanes.len()
+        self.shared.stripes
     }
 
     pub(crate) fn local(&self) -> Lane<T> {
@@ -103,15 +108,28 @@ impl<T> Swap<T> {
 
     /// Once this has returned, nobody gets the value of before.
     pub(crate) fn set(&self, value: T) {
-        for (place, lane) in self.shared.lanes.iter().zip(lanes(value, self.stripes())) {
-            place.0.store(lane.0);
+        for (lane, counted) in self.lanes().zip(counted(value, self.stripes())) {
+            lane.store(counted);
         }
         self.shared.exchanges.fetch_add(1, Ordering::Release);
     }
 
     #[inline]
     fn mine(&self) -> &ArcSwap<Counted<T>> {
-        &self.shared.lanes[stripe::mine(self.stripes())].0
+        self.lane(stripe::mine(self.stripes()))
+    }
+
+    #[inline]
+    fn lane(&self, stripe: usize) -> &ArcSwap<Counted<T>> {
+        match (self.shared.many.get(stripe), &self.shared.only) {
+            (Some(lane), _) => &lane.0,
+            (None, Some(lane)) => lane,
+            (None, None) => unreachable!("there is no such stripe"),
+        }
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = &ArcSwap<Counted<T>>> {
+        (0..self.stripes()).map(|stripe| self.lane(stripe))
     }
 
     fn see(&self) -> Seen<T> {
@@ -127,8 +145,8 @@ impl<T> Swap<T> {
 
     /// Whether nobody has another handle or a value: then nobody can get one but from this.
     pub(crate) fn is_alone(&self) -> bool {
-        let only = |place: &Padded<ArcSwap<_>>| Arc::strong_count(&place.0.load()) == 1;
-        let alone = Arc::strong_count(&self.shared) == 1 && self.shared.lanes.iter().all(only);
+        let only = |lane: &ArcSwap<_>| Arc::strong_count(&lane.load()) == 1;
+        let alone = Arc::strong_count(&self.shared) == 1 && self.lanes().all(only);
         // What others wrote before they let go of theirs is seen from here on.
         fence(Ordering::Acquire);
         alone
@@ -201,7 +219,7 @@ impl<T: fmt::Debug> fmt::Debug for Swap<T> {
     }
 }
 
-fn lanes<T>(value: T, stripes: usize) -> impl Iterator<Item = Lane<T>> {
+fn counted<T>(value: T, stripes: usize) -> impl Iterator<Item = Arc<Counted<T>>> {
     let value = Arc::new(value);
-    (0..stripes).map(move |_| Lane(Arc::new(Padded(Arc::clone(&value)))))
+    (0..stripes).map(move |_| Arc::new(Padded(Arc::clone(&value))))
 }

@@ -118,3 +118,20 @@ fn an_event_allocates_nothing_whether_anybody_listens_or_not() {
     let heard = || while events.try_recv().is_some() {};
     assert_eq!(measure(heard).count_total, 0);
 }
+
+#[test]
+fn a_key_takes_little_and_no_more_for_being_looked_at() {
+    const KEYS: usize = 1_000;
+    let models = Models::builder().provider(Provider::new("nexa")).model(Model::new("sdxl", "nexa"));
+    let models = models.build().expect("valid");
+    let names: Vec<String> = (0..KEYS).map(|key| format!("tenant-{key:04}")).collect();
+    let made = measure(|| names.iter().for_each(|name| drop(models.for_key(name)))).bytes_current;
+    assert!(made <= 1_600 * KEYS as i64, "{} bytes each", made / KEYS as i64);
+    let looked_at = measure(|| {
+        for name in &names {
+            let key = models.find_key(name).expect("made");
+            drop((key.snapshot(), key.history()));
+        }
+    });
+    assert_eq!(looked_at.bytes_current, 0);
+}

@@ -1,7 +1,7 @@
 //! How long a model usually takes, and whether anything begun later has been answered: what tells a
 //! hang from a caller who lost patience.
 
-use super::{Nanos, nanos, stripe};
+use super::{Nanos, nanos, stripe::Stripes};
 use crate::sync::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const WEIGHT: u64 = 8;
 
 #[derive(Debug)]
 pub(crate) struct Pace {
-    stripes: Box<[stripe::Padded<Stripe>]>,
+    stripes: Stripes<Stripe>,
 }
 
 #[derive(Debug)]
@@ -34,9 +34,9 @@ impl Pace {
     pub(crate) fn new(stripes: usize) -> Self {
         let stripe = || {
             let [usual, head, first_byte, answered] = std::array::from_fn(|_| AtomicU64::new(0));
-            stripe::Padded(Stripe { usual, head, first_byte, answered })
+            Stripe { usual, head, first_byte, answered }
         };
-        Self { stripes: (0..stripes).map(|_| stripe()).collect() }
+        Self { stripes: Stripes::new(stripes, stripe) }
     }
 
     /// Notes that a call begun at `started` was answered, and for a success how long that took.
@@ -44,8 +44,7 @@ impl Pace {
     /// Two threads that share a stripe may lose one of two samples; an average can bear it.
     #[inline]
     pub(crate) fn answered(&self, started: Nanos, took: Option<Nanos>) {
-        let mine = stripe::Mine::of(self.stripes.len());
-        let stripe = &self.stripes[mine.index()].0;
+        let (mine, stripe) = self.stripes.mine();
         mine.update(&stripe.answered, |latest| (latest <= started).then(|| started.saturating_add(1)));
         if let Some(took) = took {
             average(&stripe.usual, took);
@@ -55,13 +54,13 @@ impl Pace {
     /// Notes how long the head took of an attempt that lasted longer.
     #[cfg(feature = "http")]
     pub(crate) fn head(&self, took: Nanos) {
-        average(&self.stripes[stripe::mine(self.stripes.len())].0.head, took);
+        average(&self.stripes.mine().1.head, took);
     }
 
     /// Notes how long the first byte took.
     #[cfg(feature = "http")]
     pub(crate) fn first_byte(&self, took: Nanos) {
-        average(&self.stripes[stripe::mine(self.stripes.len())].0.first_byte, took);
+        average(&self.stripes.mine().1.first_byte, took);
     }
 
     /// What a success usually takes, to its head or to the commit, if there has been one.
@@ -80,14 +79,14 @@ impl Pace {
     }
 
     fn mean(&self, which: impl Fn(&Stripe) -> &AtomicU64) -> Option<Nanos> {
-        let known = self.stripes.iter().map(|stripe| which(&stripe.0).load(Ordering::Relaxed)).filter(|ns| *ns > 0);
+        let known = self.stripes.iter().map(|stripe| which(stripe).load(Ordering::Relaxed)).filter(|ns| *ns > 0);
         let (sum, count) = known.fold((0_u64, 0_u64), |(sum, count), ns| (sum.saturating_add(ns), count + 1));
         sum.checked_div(count)
     }
 
     /// Whether a call begun after `started` has been answered.
     pub(crate) fn answered_since(&self, started: Nanos) -> bool {
-        self.stripes.iter().any(|stripe| stripe.0.answered.load(Ordering::Relaxed) > started.saturating_add(1))
+        self.stripes.iter().any(|stripe| stripe.answered.load(Ordering::Relaxed) > started.saturating_add(1))
     }
 
     /// Whether a call begun at `started` that has waited for its upstream since `since`, and is dropped now, was hanging.
@@ -99,7 +98,7 @@ impl Pace {
 
     /// The latest beginning of a call that was answered; 0 before the first.
     pub(crate) fn latest_answered(&self) -> Nanos {
-        let answered = self.stripes.iter().map(|stripe| stripe.0.answered.load(Ordering::Relaxed));
+        let answered = self.stripes.iter().map(|stripe| stripe.answered.load(Ordering::Relaxed));
         answered.max().unwrap_or(0).saturating_sub(1)
     }
 }

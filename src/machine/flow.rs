@@ -1,17 +1,22 @@
 //! How many calls are under way.
 
-use super::stripe::{Mine, Padded};
+use super::stripe::Stripes;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Calls begun and ended, striped.
 #[derive(Debug)]
 pub(crate) struct Flow {
-    stripes: Box<[Padded<[AtomicU64; 2]>]>,
+    stripes: Stripes<[AtomicU64; 2]>,
 }
 
 impl Flow {
     pub(crate) fn new(stripes: usize) -> Self {
-        Self { stripes: (0..stripes).map(|_| Padded([AtomicU64::new(0), AtomicU64::new(0)])).collect() }
+        Self { stripes: Stripes::new(stripes, || [AtomicU64::new(0), AtomicU64::new(0)]) }
+    }
+
+    /// How many stripes it has.
+    pub(crate) fn stripes(&self) -> usize {
+        self.stripes.iter().count()
     }
 
     #[inline]
@@ -36,11 +41,11 @@ impl Flow {
 
     #[inline]
     fn add(&self, which: usize) {
-        let mine = Mine::of(self.stripes.len());
-        mine.add(&self.stripes[mine.index()].0[which], 1);
+        let (mine, counts) = self.stripes.mine();
+        mine.add(&counts[which], 1);
     }
 
     fn sum(&self, which: usize) -> u64 {
-        self.stripes.iter().map(|stripe| stripe.0[which].load(Ordering::Relaxed)).sum()
+        self.stripes.iter().map(|counts| counts[which].load(Ordering::Relaxed)).sum()
     }
 }

@@ -3,7 +3,7 @@
 //! A few places for each thread, each holding when a call began. With more calls under way than places some go without;
 //! those of a model that hangs stay, so that its calls come to hold them all.
 
-use super::{Nanos, stripe};
+use super::{Nanos, stripe::Stripes};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Places of one stripe: one padded line.
@@ -11,7 +11,7 @@ const PLACES: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Pending {
-    stripes: Box<[stripe::Padded<[AtomicU64; PLACES]>]>,
+    stripes: Stripes<[AtomicU64; PLACES]>,
 }
 
 /// Where a call has its place.
@@ -23,36 +23,35 @@ pub(crate) struct Place {
 
 impl Pending {
     pub(crate) fn new(stripes: usize) -> Self {
-        let stripe = || stripe::Padded(std::array::from_fn(|_| AtomicU64::new(0)));
-        Self { stripes: (0..stripes).map(|_| stripe()).collect() }
+        Self { stripes: Stripes::new(stripes, || std::array::from_fn(|_| AtomicU64::new(0))) }
     }
 
     /// A call begins. `None` when all places are taken.
     #[inline]
     pub(crate) fn begin(&self, now: Nanos) -> Option<Place> {
-        let mine = stripe::Mine::of(self.stripes.len());
+        let (mine, places) = self.stripes.mine();
         let began = now.saturating_add(1);
         // Others only ever make a place free.
         let take = |place: &AtomicU64| mine.update(place, |held| (held == 0).then_some(began)).is_some();
-        let place = self.stripes[mine.index()].0.iter().position(take)?;
+        let place = places.iter().position(take)?;
         Some(Place { stripe: u8::try_from(mine.index()).ok()?, place: place as u8 })
     }
 
     /// That call is over.
     #[inline]
     pub(crate) fn end(&self, place: Place) {
-        self.stripes[usize::from(place.stripe)].0[usize::from(place.place)].store(0, Ordering::Relaxed);
+        self.stripes.get(place.stripe.into())[usize::from(place.place)].store(0, Ordering::Relaxed);
     }
 
     /// How many calls under way have a place.
     pub(crate) fn count(&self) -> usize {
-        let places = self.stripes.iter().flat_map(|stripe| &stripe.0);
+        let places = self.stripes.iter().flatten();
         places.filter(|place| place.load(Ordering::Relaxed) != 0).count()
     }
 
     /// How many calls under way began after the one time and not after the other.
     pub(crate) fn begun_within(&self, after: Nanos, until: Nanos) -> usize {
-        let places = self.stripes.iter().flat_map(|stripe| &stripe.0);
+        let places = self.stripes.iter().flatten();
         let began = places.filter_map(|place| place.load(Ordering::Relaxed).checked_sub(1));
         began.filter(|began| *began > after && *began <= until).count()
     }

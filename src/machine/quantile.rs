@@ -3,6 +3,9 @@
 //! A histogram with eight buckets to each doubling (as HdrHistogram has it), in two banks that take turns by the minute.
 //! A cell is one word, the minute and a count, so that an old one is told from a new one without being cleared. Striped
 //! over threads, and made at the first success.
+//!
+//! A single stripe, as each key has, writes down the first few different ones without a histogram, a word for each bucket
+//! and minute. What finds no word goes to a histogram, which is made then; those that have one stay with it.
 
 use super::{Nanos, nanos, stripe};
 use crate::sync::{AtomicU64, Ordering};
@@ -21,42 +24,74 @@ const BUCKETS: usize = STEPS * DOUBLINGS + 2;
 
 const COUNT_BITS: u32 = 32;
 
+/// So many words tell what a single stripe has seen, before it needs a histogram.
+const FEW: usize = 8;
+
 #[derive(Debug)]
 pub(crate) struct Quantiles {
-    stripes: OnceLock<Box<[Stripe]>>,
+    stripes: OnceLock<Box<[stripe::Padded<Banks>]>>,
     count: usize,
+    /// In place of all that where there is one stripe.
+    only: OnceLock<Box<Only>>,
 }
 
-type Stripe = stripe::Padded<[[AtomicU64; BUCKETS]; 2]>;
+type Banks = [[AtomicU64; BUCKETS]; 2];
+
+#[derive(Debug, Default)]
+struct Only {
+    few: [AtomicU64; FEW],
+    others: OnceLock<Box<Banks>>,
+}
+
+fn banks() -> Banks {
+    std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0)))
+}
 
 impl Quantiles {
     pub(crate) fn new(stripes: usize) -> Self {
-        Self { stripes: OnceLock::new(), count: stripes }
+        Self { stripes: OnceLock::new(), count: stripes, only: OnceLock::new() }
     }
 
     /// Notes what a success took.
     #[inline]
     pub(crate) fn record(&self, took: Nanos, now: Nanos) {
-        let new = || stripe::Padded(std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))));
-        let stripes = self.stripes.get_or_init(|| (0..self.count).map(|_| new()).collect());
+        match self.stripes.get() {
+            Some(stripes) => self.record_in(stripes, took, now),
+            None => self.record_otherwise(took, now),
+        }
+    }
+
+    #[inline]
+    fn record_in(&self, stripes: &[stripe::Padded<Banks>], took: Nanos, now: Nanos) {
         let minute = minute(now);
         let mine = stripe::Mine::of(self.count);
         let cell = &stripes[mine.index()].0[bank(minute)][bucket(took)];
-        mine.update(
-            cell,
-            |word| if word >> COUNT_BITS == minute { Some(word + 1) } else { Some((minute << COUNT_BITS) | 1) },
-        );
+        mine.update(cell, |word| Some(one_more(word, minute)));
+    }
+
+    #[inline(never)]
+    fn record_otherwise(&self, took: Nanos, now: Nanos) {
+        if self.count == 1 {
+            self.only.get_or_init(Box::default).record(minute(now), bucket(took));
+        } else {
+            let new = || (0..self.count).map(|_| stripe::Padded(banks())).collect();
+            self.record_in(self.stripes.get_or_init(new), took, now);
+        }
     }
 
     /// What so large a share of the successes took at the most, to the upper end of its bucket; `None` with fewer than
     /// `least` of them.
     pub(crate) fn quantile(&self, share: f64, least: u64, now: Nanos) -> Option<Nanos> {
-        let stripes = self.stripes.get()?;
         let mut counts = [0_u64; BUCKETS];
         let minute = minute(now);
-        for stripe in stripes {
+        if let Some(only) = self.only.get() {
+            only.add_few(&mut counts, minute);
+        }
+        let only = self.only.get().and_then(|only| only.others.get());
+        let stripes = self.stripes.get().into_iter().flatten().map(|stripe| &stripe.0);
+        for banks in stripes.chain(only.map(|banks| &**banks)) {
             for minute in [minute, minute.wrapping_sub(1) & u64::from(u32::MAX)] {
-                for (count, cell) in counts.iter_mut().zip(&stripe.0[bank(minute)]) {
+                for (count, cell) in counts.iter_mut().zip(&banks[bank(minute)]) {
                     let word = cell.load(Ordering::Relaxed);
                     if word >> COUNT_BITS == minute {
                         *count += word & u64::from(u32::MAX);
@@ -82,6 +117,64 @@ impl Quantiles {
 #[inline]
 fn minute(now: Nanos) -> u64 {
     (now / nanos(BANK) + 1) & u64::from(u32::MAX)
+}
+
+impl Only {
+    fn record(&self, minute: u64, bucket: usize) {
+        if !self.is_among_few(minute, bucket) {
+            let cell = &self.others.get_or_init(|| Box::new(banks()))[bank(minute)][bucket];
+            let more = |word| Some(one_more(word, minute));
+            let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        }
+    }
+
+    /// Counts one without a histogram, if it has a word or finds one. Several threads may come to have one each for the same.
+    fn is_among_few(&self, minute: u64, bucket: usize) -> bool {
+        let fresh = few(minute, bucket);
+        let same = |word: u64| word & !FEW_COUNT_MASK == fresh && word & FEW_COUNT_MASK != FEW_COUNT_MASK;
+        let free = |word: u64| !is_recent(word >> (FEW_COUNT_BITS + BUCKET_BITS), minute);
+        let take = |cell: &AtomicU64, which: &dyn Fn(u64) -> bool, next: &dyn Fn(u64) -> u64| {
+            let change = |word| which(word).then(|| next(word));
+            cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).is_ok()
+        };
+        self.few.iter().any(|cell| take(cell, &same, &|word| word + 1))
+            || self.few.iter().any(|cell| take(cell, &free, &|_| fresh + 1))
+    }
+
+    fn add_few(&self, counts: &mut [u64; BUCKETS], minute: u64) {
+        for cell in &self.few {
+            let word = cell.load(Ordering::Relaxed);
+            let held = word >> (FEW_COUNT_BITS + BUCKET_BITS);
+            if [minute, minute.wrapping_sub(1)].map(few_minute).contains(&held) {
+                counts[(word >> FEW_COUNT_BITS) as usize % (1 << BUCKET_BITS)] += word & FEW_COUNT_MASK;
+            }
+        }
+    }
+}
+
+/// A cell of a histogram with one more.
+#[inline]
+fn one_more(word: u64, minute: u64) -> u64 {
+    if word >> COUNT_BITS == minute { word + 1 } else { (minute << COUNT_BITS) | 1 }
+}
+
+const BUCKET_BITS: u32 = 8;
+const FEW_COUNT_BITS: u32 = 28;
+const FEW_COUNT_MASK: u64 = (1 << FEW_COUNT_BITS) - 1;
+
+/// The word of a bucket in one minute, with a count of 0.
+fn few(minute: u64, bucket: usize) -> u64 {
+    (few_minute(minute) << (FEW_COUNT_BITS + BUCKET_BITS)) | ((bucket as u64) << FEW_COUNT_BITS)
+}
+
+/// In 28 bits they come round after five hundred years.
+fn few_minute(minute: u64) -> u64 {
+    minute % (1 << (u64::BITS - FEW_COUNT_BITS - BUCKET_BITS))
+}
+
+/// Whether a word's minute is read still, or that of a thread whose clock is a little ahead.
+fn is_recent(held: u64, minute: u64) -> bool {
+    held != 0 && [minute.wrapping_sub(1), minute, minute + 1].map(few_minute).contains(&held)
 }
 
 #[inline]
@@ -143,8 +236,56 @@ mod tests {
         assert!(quantiles.quantile(0.01, 1, 1_000_000 * SECOND) >= Some(SECOND), "nothing of old in a cell");
     }
 
+    #[test]
+    fn a_key_with_few_different_times_has_no_histogram() {
+        let quantiles = Quantiles::new(1);
+        for second in 0..3_600 {
+            for bucket in 0..FEW as u64 / 2 {
+                quantiles.record(MILLI << bucket, second * SECOND);
+            }
+        }
+        let others = || quantiles.only.get().is_some_and(|only| only.others.get().is_some());
+        assert!(!others());
+        (0..=FEW as u64 / 2).for_each(|bucket| quantiles.record(MILLI << bucket, 3_599 * SECOND));
+        assert!(others());
+        // Of two minutes, with each of the times 120 times and once, and one more.
+        assert_eq!(quantiles.quantile(1.0, 485, 3_599 * SECOND), Some(upper_end(bucket(MILLI << 4))));
+        assert_eq!(quantiles.quantile(1.0, 486, 3_599 * SECOND), None);
+    }
+
+    #[test]
+    fn nothing_is_lost_between_threads() {
+        let quantiles = Quantiles::new(1);
+        std::thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let quantiles = &quantiles;
+                scope.spawn(move || {
+                    (0..1_000).for_each(|call| quantiles.record(MILLI << ((call + thread) % 12), 0));
+                });
+            }
+        });
+        assert!(quantiles.quantile(0.5, 4_000, 0).is_some());
+        assert_eq!(quantiles.quantile(0.5, 4_001, 0), None);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_single_stripe_says_what_many_say(calls in prop::collection::vec((0..40_u64, 0..90 * SECOND), 1..200)) {
+            let (one, many) = (Quantiles::new(1), Quantiles::new(2));
+            let mut now = 0;
+            for (call, (took, pass)) in calls.into_iter().enumerate() {
+                now += pass / if call % 3 == 0 { 1 } else { 100 };
+                one.record(took * 300 * MILLI, now);
+                many.record(took * 300 * MILLI, now);
+                for share in [0.01, 0.5, 0.99] {
+                    for least in [1, 20] {
+                        prop_assert_eq!(one.quantile(share, least, now), many.quantile(share, least, now));
+                    }
+                }
+            }
+        }
 
         #[test]
         fn it_is_at_most_an_eighth_above_the_exact_one(

@@ -115,6 +115,92 @@ impl Mine {
     }
 }
 
+/// One of these for each stripe, on cache lines of its own; or a single one for all threads, as small as it is.
+#[derive(Debug)]
+pub(crate) struct Stripes<T> {
+    many: Box<[Padded<T>]>,
+    /// Where there are not many.
+    only: T,
+}
+
+impl<T> Stripes<T> {
+    pub(crate) fn new(count: usize, each: impl Fn() -> T) -> Self {
+        let many = if count > 1 { count } else { 0 };
+        Self { many: (0..many).map(|_| Padded(each())).collect(), only: each() }
+    }
+
+    /// That of the calling thread.
+    #[inline]
+    pub(crate) fn mine(&self) -> (Mine, &T) {
+        let place = PLACE.get();
+        match self.many.get(place.mine.index) {
+            Some(stripe) if place.among == self.many.len() => (place.mine, &stripe.0),
+            _ => self.elsewhere(),
+        }
+    }
+
+    #[cold]
+    fn elsewhere(&self) -> (Mine, &T) {
+        if self.many.is_empty() {
+            return (Mine { index: 0, alone: false }, &self.only);
+        }
+        let mine = Mine::of(self.many.len());
+        (mine, self.get(mine.index))
+    }
+
+    /// That of [`Mine::index`].
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> &T {
+        self.many.get(index).map_or(&self.only, |stripe| &stripe.0)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        (0..self.many.len().max(1)).map(|index| self.get(index))
+    }
+}
+
+/// So many words for each stripe, on cache lines of its own unless it is the only one.
+#[derive(Debug)]
+pub(crate) struct Words {
+    words: Box<[AtomicU64]>,
+    /// Where the first stripe begins, and how far it is to the next.
+    first: u16,
+    count: u16,
+    step: u32,
+}
+
+/// Words of a padded line.
+const LINE: usize = 128 / size_of::<u64>();
+
+impl Words {
+    pub(crate) fn new(count: usize, each: usize) -> Self {
+        let (step, spare) = if count > 1 { (each.next_multiple_of(LINE), LINE - 1) } else { (each, 0) };
+        let words: Box<[AtomicU64]> = (0..count * step + spare).map(|_| AtomicU64::new(0)).collect();
+        // The allocator has put it anywhere; a line begins within the next few words.
+        let first = words.as_ptr().align_offset(align_of::<Padded<()>>()).min(spare);
+        Self { words, first: first as u16, count: count as u16, step: step as u32 }
+    }
+
+    /// That of the calling thread.
+    #[inline]
+    pub(crate) fn mine(&self) -> Mine {
+        Mine::of(self.count.into())
+    }
+
+    pub(crate) fn stripes(&self) -> usize {
+        self.count.into()
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, stripe: usize, word: usize) -> &AtomicU64 {
+        &self.words[usize::from(self.first) + stripe * self.step as usize + word]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.words.iter()
+    }
+}
+
 /// Loom runs all its threads on one, which has but one place.
 const SHARES_ALL: bool = cfg!(tower_failover_loom);
 
@@ -188,6 +274,43 @@ mod tests {
         };
         assert_eq!([1, 2, 3, 4, 8, 15].map(layout), [(2, 1), (4, 1), (4, 1), (8, 2), (16, 4), (16, 4)]);
         assert_eq!([16, 17, 64, usize::MAX].map(layout), [(16, 16); 4]);
+    }
+
+    #[test]
+    fn stripes_do_not_share_a_line_and_a_single_one_takes_no_more_than_it_needs() {
+        let line = |word: &AtomicU64| std::ptr::from_ref(word) as usize / 128;
+        for (count, each) in [(2, 1), (3, 16), (5, 20), (17, 2)] {
+            let words = Words::new(count, each);
+            let lines = |stripe| (0..each).map(|word| line(words.get(stripe, word))).collect::<HashSet<_>>();
+            let all: Vec<_> = (0..count).flat_map(lines).collect();
+            assert_eq!(all.len(), all.iter().collect::<HashSet<_>>().len());
+            assert_eq!(all.len(), count * each.div_ceil(16));
+            let distinct = (0..count).flat_map(|stripe| (0..each).map(move |word| (stripe, word)));
+            distinct.clone().for_each(|(stripe, word)| _ = words.get(stripe, word).fetch_add(1, Ordering::Relaxed));
+            assert!(distinct.clone().all(|(stripe, word)| words.get(stripe, word).load(Ordering::Relaxed) == 1));
+            assert_eq!(words.iter().map(|word| word.load(Ordering::Relaxed)).sum::<u64>(), (count * each) as u64);
+            let stripes = Stripes::new(count, || AtomicU64::new(0));
+            assert_eq!(stripes.iter().map(line).collect::<HashSet<_>>().len(), count);
+        }
+        assert_eq!(Words::new(1, 20).words.len(), 20);
+        assert!(Stripes::new(1, || 0).many.is_empty());
+    }
+
+    #[test]
+    fn each_thread_writes_to_the_stripe_of_its_own() {
+        for count in [1, 2, count(), 64] {
+            let stripes = Stripes::new(count, || AtomicU64::new(0));
+            // The first time a thread asks, and later.
+            for _ in 0..2 {
+                let (mine, word) = stripes.mine();
+                assert_eq!(mine.index, Mine::of(count).index);
+                assert_eq!(mine.alone, Mine::of(count).alone);
+                assert!(std::ptr::eq(word, stripes.get(mine.index)));
+            }
+            let first = std::thread::scope(|scope| scope.spawn(|| stripes.mine().0.index).join().expect("no panic"));
+            assert!(first < count);
+            assert_eq!(stripes.iter().count(), count);
+        }
     }
 
     #[test]

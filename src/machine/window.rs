@@ -8,7 +8,7 @@
 //! With buckets of 1 ms (the shortest allowed) a tick comes round after three days; with the default
 //! of 6 s after fifty years.
 
-use super::{Nanos, divisor::Divisor, nanos, stripe};
+use super::{Nanos, divisor::Divisor, nanos, stripe::Words};
 use crate::sync::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -16,9 +16,6 @@ const COUNT_BITS: u32 = 28;
 const TICK_BITS: u32 = 28;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
-
-/// How many cells share a padded line.
-const LINE: usize = 16;
 
 /// How many generations can pass, at most, while one thread is between its check and its write.
 const LATER: u8 = 64;
@@ -40,9 +37,7 @@ impl Totals {
 pub(crate) struct TimeWindow {
     bucket: Divisor,
     buckets: Divisor,
-    stripes: usize,
-    lines_per_stripe: usize,
-    lines: Box<[stripe::Padded<[AtomicU64; LINE]>]>,
+    cells: Words,
 }
 
 #[derive(Clone, Copy)]
@@ -75,14 +70,10 @@ impl TimeWindow {
     pub(crate) fn new(length: Duration, buckets: u32, stripes: usize) -> Self {
         let buckets = u64::from(buckets.max(1));
         let cells = usize::try_from(2 * buckets).unwrap_or(usize::MAX);
-        let lines_per_stripe = cells.div_ceil(LINE);
-        let line = || stripe::Padded(std::array::from_fn(|_| AtomicU64::new(0)));
         Self {
             bucket: Divisor::new(nanos(length) / buckets),
             buckets: Divisor::new(buckets),
-            stripes,
-            lines_per_stripe,
-            lines: (0..stripes * lines_per_stripe).map(|_| line()).collect(),
+            cells: Words::new(stripes, cells),
         }
     }
 
@@ -91,7 +82,7 @@ impl TimeWindow {
     pub(crate) fn record(&self, generation: u64, now: Nanos, success: bool) {
         let (tick, _) = self.bucket.divide(now);
         let fresh = Cell { generation: generation as u8, tick: tick & TICK_MASK, count: 1 };
-        let (mine, first) = (stripe::Mine::of(self.stripes), fresh.pack());
+        let (mine, first) = (self.cells.mine(), fresh.pack());
         let cell = self.cell(mine.index(), self.buckets.divide(tick).1, success);
         mine.update(cell, |word| {
             if (word ^ first) & !COUNT_MASK == 0 {
@@ -107,7 +98,7 @@ impl TimeWindow {
         let tick = self.bucket.divide(now).0 & TICK_MASK;
         let sum = |success| {
             let mut sum = 0;
-            for stripe in 0..self.stripes {
+            for stripe in 0..self.cells.stripes() {
                 for slot in 0..self.buckets.get() {
                     let held = Cell::unpack(self.cell(stripe, slot, success).load(Ordering::Relaxed));
                     if held.generation == generation as u8 && self.is_current(held.tick, tick) {
@@ -123,9 +114,7 @@ impl TimeWindow {
     /// Forgets everything. Asked for under the breaker's lock, each [`Self::GENERATIONS`], so that a cell is never taken
     /// for one of a generation whose number is the same in 8 bits.
     pub(crate) fn clear(&self) {
-        for cell in self.lines.iter().flat_map(|line| &line.0) {
-            cell.store(0, Ordering::Relaxed);
-        }
+        self.cells.iter().for_each(|cell| cell.store(0, Ordering::Relaxed));
     }
 
     /// Whether a bucket lies within the window. A thread whose clock reading is a little later than
@@ -150,8 +139,7 @@ impl TimeWindow {
 
     #[inline]
     fn cell(&self, stripe: usize, slot: u64, success: bool) -> &AtomicU64 {
-        let index = 2 * slot as usize + usize::from(success);
-        &self.lines[stripe * self.lines_per_stripe + index / LINE].0[index % LINE]
+        self.cells.get(stripe, 2 * slot as usize + usize::from(success))
     }
 }
 
@@ -180,9 +168,9 @@ mod tests {
     fn a_saturated_count_leaves_its_neighbours_alone() {
         let window = window();
         let full = Cell { generation: 3, tick: 7, count: COUNT_MASK }.pack();
-        window.cell(stripe::mine(2), 7, true).store(full, Ordering::Relaxed);
+        window.cell(window.cells.mine().index(), 7, true).store(full, Ordering::Relaxed);
         window.record(3, 42 * SECOND, true);
-        let held = Cell::unpack(window.cell(stripe::mine(2), 7, true).load(Ordering::Relaxed));
+        let held = Cell::unpack(window.cell(window.cells.mine().index(), 7, true).load(Ordering::Relaxed));
         assert_eq!((held.generation, held.tick, held.count), (3, 7, COUNT_MASK));
     }
 
@@ -227,11 +215,11 @@ mod tests {
     #[test]
     fn law_10_a_window_does_not_grow_with_traffic() {
         let window = window();
-        let size = window.lines.len();
+        let size = window.cells.iter().count();
         for call in 0..100_000 {
             window.record(0, call * 1_000, call % 2 == 0);
         }
-        assert_eq!(window.lines.len(), size);
+        assert_eq!(window.cells.iter().count(), size);
         assert_eq!(window.totals(0, 100_000_000), Totals { successes: 50_000, failures: 50_000 });
     }
 }

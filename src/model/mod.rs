@@ -40,7 +40,7 @@ pub struct Model {
     attempt_timeout: Option<Duration>,
     max_in_flight: Option<u32>,
     latency_counts: bool,
-    breaker: BreakerConfig,
+    breaker: Arc<BreakerConfig>,
     #[cfg(feature = "http")]
     fields: Vec<(Box<str>, Box<str>)>,
 }
@@ -56,7 +56,7 @@ impl Model {
             attempt_timeout: None,
             max_in_flight: None,
             latency_counts: false,
-            breaker: BreakerConfig::default(),
+            breaker: Arc::default(),
             #[cfg(feature = "http")]
             fields: Vec::new(),
         }
@@ -123,7 +123,7 @@ impl Model {
 
     /// Its circuit breaker. Default: [`BreakerConfig::default`].
     pub fn breaker(mut self, config: BreakerConfig) -> Self {
-        self.breaker = config;
+        self.breaker = Arc::new(config);
         self
     }
 
@@ -179,7 +179,7 @@ impl Model {
         Arc::ptr_eq(&self.name, name) || self.name == *name
     }
 
-    pub(crate) fn get_breaker(&self) -> &BreakerConfig {
+    pub(crate) fn get_breaker(&self) -> &Arc<BreakerConfig> {
         &self.breaker
     }
 

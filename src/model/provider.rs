@@ -28,6 +28,8 @@ use std::sync::Arc;
 pub struct Provider {
     name: Arc<str>,
     breaker: BreakerConfig,
+    /// What it comes to for a provider.
+    its_breaker: Arc<BreakerConfig>,
     budget: Budget,
     max_in_flight: Option<u32>,
     #[cfg(feature = "http")]
@@ -57,6 +59,7 @@ impl Provider {
         Self {
             name: name.into().into(),
             breaker: BreakerConfig::default(),
+            its_breaker: Arc::new(BreakerConfig::default().for_provider()),
             budget: Budget::default(),
             max_in_flight: None,
             #[cfg(feature = "http")]
@@ -67,6 +70,7 @@ impl Provider {
     /// Its circuit breaker. A provider never trips on a rate, and any good answer closes it: such rules are left out,
     /// and one of one probe closes. Default: [`BreakerConfig::default`].
     pub fn breaker(mut self, config: BreakerConfig) -> Self {
+        self.its_breaker = Arc::new(config.clone().for_provider());
         self.breaker = config;
         self
     }
@@ -122,8 +126,8 @@ impl Provider {
         Arc::clone(&self.name)
     }
 
-    pub(crate) fn get_breaker(&self) -> BreakerConfig {
-        self.breaker.clone().for_provider()
+    pub(crate) fn get_breaker(&self) -> &Arc<BreakerConfig> {
+        &self.its_breaker
     }
 
     pub(crate) fn get_budget(&self) -> &Budget {

@@ -28,7 +28,7 @@ pub(crate) struct Catalogue {
 #[derive(Debug)]
 struct Shared {
     provider: Arc<Provider>,
-    models: Arc<[usize]>,
+    models: Box<[usize]>,
 }
 
 impl Catalogue {
@@ -52,7 +52,7 @@ impl Catalogue {
             members[provider].push(index);
             placed.push((Arc::new(model), provider));
         }
-        let shared = |(provider, models)| Shared { provider: Arc::new(provider), models: Arc::from(models) };
+        let shared = |(provider, models)| Shared { provider: Arc::new(provider), models: Box::from(models) };
         let providers: Box<[Shared]> = providers.into_iter().zip(members).map(shared).collect();
         let of_providers = providers.iter().map(|shared| shared.provider.name());
         let meters = Meters::new(placed.iter().map(|(model, _)| &**model), of_providers);
@@ -67,6 +67,11 @@ impl Catalogue {
 
     pub(super) fn meters(&self) -> &Meters {
         &self.meters
+    }
+
+    /// The models of a provider, by their place in the registry.
+    pub(super) fn models_of(&self, provider: usize) -> &[usize] {
+        &self.providers[provider].models
     }
 
     pub(super) fn find(&self, name: &str) -> Option<usize> {
@@ -102,8 +107,7 @@ impl Catalogue {
         let models = models.collect();
         let providers = self.providers.iter().map(|shared| match before.find_provider(shared.provider.name()) {
             Ok(index) => {
-                let (provider, models) = (Arc::clone(&shared.provider), Arc::clone(&shared.models));
-                before.providers[index].succeeded_by(provider, models, stripes)
+                before.providers[index].succeeded_by(Arc::clone(&shared.provider), shared.models.len(), stripes)
             }
             Err(_) => shared.begin(stripes, seeds.next(of_key)),
         });
@@ -115,7 +119,7 @@ impl Catalogue {
 
 impl Shared {
     fn begin(&self, stripes: usize, seed: Seed) -> LiveProvider {
-        LiveProvider::new(Arc::clone(&self.provider), Arc::clone(&self.models), stripes, seed)
+        LiveProvider::new(Arc::clone(&self.provider), self.models.len(), stripes, seed)
     }
 }
 

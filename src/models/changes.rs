@@ -45,7 +45,7 @@ impl Registry {
                 let changes = self.follow((index, of(&live.breaker)), (live.provider, Changed::default()), now);
                 let tier = if resets { live.score.reset().map(|tier| (index, tier)) } else { None };
                 if resets {
-                    live.ramp.end();
+                    live.end_return();
                 }
                 (changes, tier)
             }
@@ -53,7 +53,7 @@ impl Registry {
                 let live = &self.providers[index];
                 let changes = self.follow((0, Changed::default()), (index, of(&live.breaker)), now);
                 if resets {
-                    live.ramp.end();
+                    live.end_return();
                 }
                 (changes, None)
             }
@@ -94,7 +94,7 @@ impl Registry {
         let mut hastened = SmallVec::<[(Who, Changed); 4]>::new();
         if of_provider.is_some_and(|transition| transition.to == State::Closed) {
             let hasten = |model: &usize| Some((*model, self.models[*model].breaker.hasten(now)?));
-            let models = self.providers[provider.0].models.iter().filter_map(hasten);
+            let models = self.catalogue.models_of(provider.0).iter().filter_map(hasten);
             hastened.extend(models.map(|(index, transition)| (Who::Model(index), Some(transition).into())));
         }
         let by_last_resort =

@@ -53,43 +53,48 @@ pub struct RecentError {
 #[derive(Debug)]
 pub(crate) struct Record {
     /// For a key made at its first failure: most never have one.
-    cells: OnceLock<Box<Cells>>,
+    kept: OnceLock<Box<Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    cells: Cells,
     errors: Mutex<VecDeque<(Nanos, Nanos, Why)>>,
 }
 
 impl Record {
     pub(super) fn new(of_key: bool) -> Self {
-        let record = Self { cells: OnceLock::new(), errors: Mutex::default() };
+        let record = Self { kept: OnceLock::new() };
         if !of_key {
-            record.cells();
+            record.kept();
         }
         record
     }
 
-    fn cells(&self) -> &Cells {
-        self.cells.get_or_init(|| Box::new(Cells::new()))
+    fn kept(&self) -> &Kept {
+        self.kept.get_or_init(|| Box::new(Kept { cells: Cells::new(), errors: Mutex::default() }))
     }
 
     /// A call has been counted.
     #[inline]
     pub(crate) fn outcome(&self, success: bool, now: Nanos) {
         if !success {
-            self.cells();
+            self.kept();
         }
-        if let Some(cells) = self.cells.get() {
-            cells.record(success, now);
+        if let Some(kept) = self.kept.get() {
+            kept.cells.record(success, now);
         }
     }
 
     /// The breaker has changed.
     pub(super) fn changed(&self, transition: &Transition, now: Nanos) {
-        self.cells().changed(transition.to == State::Closed, now);
+        self.kept().cells.changed(transition.to == State::Closed, now);
     }
 
     /// A call that took so long has failed, or was limited.
     pub(crate) fn failed(&self, why: Why, took: Nanos, now: Nanos) {
         let dropped = {
-            let mut errors = lock(&self.errors);
+            let mut errors = lock(&self.kept().errors);
             errors.push_front((now, took, why));
             if errors.len() > RECENT_ERRORS { errors.pop_back() } else { None }
         };
@@ -102,8 +107,10 @@ impl Record {
             took: Duration::from_nanos(*took),
             why: why.clone(),
         };
-        let errors = lock(&self.errors).iter().map(error).collect();
-        let cells = self.cells.get().map_or_else(|| Cells::new().cells(now), |cells| cells.cells(now));
+        let (cells, errors) = match self.kept.get() {
+            Some(kept) => (kept.cells.cells(now), lock(&kept.errors).iter().map(error).collect()),
+            None => (Cells::new().cells(now), Vec::new()),
+        };
         Past { name: name.to_owned(), cells, errors }
     }
 }
@@ -113,10 +120,11 @@ impl History {
         let now = registry.now();
         let models = registry.models.iter().map(|live| live.record.past(live.model.name(), now));
         let models: Vec<Past> = models.collect();
-        let providers = registry.providers.iter().map(|live| {
+        let providers = registry.providers.iter().enumerate().map(|(index, live)| {
             let mut past = live.record.past(live.provider.name(), now);
-            for (index, cell) in past.cells.iter_mut().enumerate() {
-                cell.succeeded = live.models.iter().any(|model| models[*model].cells[index].succeeded);
+            let of_provider = registry.catalogue.models_of(index);
+            for (cell_index, cell) in past.cells.iter_mut().enumerate() {
+                cell.succeeded = of_provider.iter().any(|model| models[*model].cells[cell_index].succeeded);
             }
             past
         });

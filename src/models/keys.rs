@@ -67,12 +67,16 @@ struct Shard {
 }
 
 struct Entry {
-    key: Arc<str>,
     registry: Swap<Registry>,
     used: Nanos,
 }
 
 impl Entry {
+    /// As the table has it.
+    fn key(&self) -> Arc<str> {
+        self.registry.read(|registry| registry.key.clone()).unwrap_or_default()
+    }
+
     /// Never while open or in use.
     fn may_go(&self) -> bool {
         self.registry.is_alone() && self.registry.read(Registry::is_closed)
@@ -86,9 +90,10 @@ impl Shard {
         Some(&entry.registry)
     }
 
-    fn insert(&mut self, key: Arc<str>, registry: Swap<Registry>, now: Nanos) {
-        self.places.insert(Arc::clone(&key), self.entries.len());
-        self.entries.push(Entry { key, registry, used: now });
+    fn insert(&mut self, registry: Swap<Registry>, now: Nanos) {
+        let entry = Entry { registry, used: now };
+        self.places.insert(entry.key(), self.entries.len());
+        self.entries.push(entry);
     }
 
     /// Of the next few, takes out the one that has been idle the longest, among those that may go and have been for at
@@ -101,9 +106,9 @@ impl Shard {
         let goes = old.filter(|index| self.entries[*index].may_go()).min_by_key(|index| self.entries[*index].used);
         self.hand = (self.hand + looks) % count.max(1);
         let gone = self.entries.swap_remove(goes?);
-        self.places.remove(&gone.key);
+        self.places.remove(&gone.key());
         if let Some(moved) = self.entries.get(goes?) {
-            self.places.insert(Arc::clone(&moved.key), goes?);
+            self.places.insert(moved.key(), goes?);
         }
         Some(gone)
     }
@@ -170,7 +175,7 @@ impl Keys {
 
     pub(super) fn names(&self) -> Vec<String> {
         let names = |shard: &Mutex<Shard>| -> Vec<String> {
-            lock(shard).entries.iter().map(|entry| entry.key.as_ref().to_owned()).collect()
+            lock(shard).entries.iter().map(|entry| entry.key().as_ref().to_owned()).collect()
         };
         self.shards.iter().flat_map(names).collect()
     }
@@ -194,7 +199,7 @@ impl Keys {
         self.count.fetch_sub(gone.iter().flatten().count(), Ordering::Relaxed);
         self.catch_up(&catalogue, &made);
         let held = hold(&made);
-        locked.insert(Arc::from(key), made, now);
+        locked.insert(made, now);
         drop(locked);
         held
     }

@@ -21,7 +21,11 @@ use crate::{
     model::{Model, Provider},
     sync::{AtomicU64, Mutex, Ordering, lock},
 };
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{
+    ops::Deref,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// So many refusals of our credential in a row blame its provider: 2.
 pub const UNAUTHORIZED_IN_A_ROW: u32 = 2;
@@ -67,9 +71,7 @@ pub(crate) struct ModelState {
     /// Before then it cannot be suspect, whatever happens.
     unsuspected_until: AtomicU64,
     turns: Turns,
-    /// Requests that went elsewhere since its breaker opened.
-    skips: Skips,
-    pub(crate) ramp: Ramp,
+    outage: OnceLock<Box<Outage>>,
     /// When it was last asked as a last resort, plus one; 0 for never.
     pub(crate) last_resort: AtomicU64,
     pub(crate) record: Record,
@@ -85,7 +87,7 @@ impl Deref for LiveModel {
 
 impl LiveModel {
     pub(super) fn new(model: Arc<Model>, provider: usize, stripes: usize, seed: Seed) -> Self {
-        let breaker = Arc::new(Breaker::new(model.get_breaker().clone(), 0, stripes, seed.seed));
+        let breaker = Arc::new(Breaker::new(Arc::clone(model.get_breaker()), 0, stripes, seed.seed));
         let state = Arc::new(ModelState {
             number: seed.number,
             pace: Pace::new(stripes),
@@ -96,9 +98,8 @@ impl LiveModel {
             quantiles: Quantiles::new(stripes),
             long: AtomicU64::new(0),
             unsuspected_until: AtomicU64::new(0),
-            skips: Skips::new(stripes),
             turns: Turns::new(),
-            ramp: Ramp::new(model.get_breaker().ramp),
+            outage: OnceLock::new(),
             last_resort: AtomicU64::new(0),
             record: Record::new(seed.of_key),
         });
@@ -110,7 +111,10 @@ impl LiveModel {
     pub(super) fn succeeded_by(&self, model: Arc<Model>, provider: usize, stripes: usize) -> Self {
         self.gate.set(model.get_max_in_flight());
         self.score.set_latency_counts(model.get_latency_counts());
-        self.ramp.set(model.get_breaker().ramp);
+        if self.model.get_breaker().ramp != model.get_breaker().ramp {
+            // One who has still the model of before must not be the one to make it, later.
+            self.outage().ramp.set(model.get_breaker().ramp);
+        }
         let breaker = renewed(&self.breaker, model.get_breaker(), stripes);
         Self { model, provider, breaker, state: Arc::clone(&self.state) }
     }
@@ -175,16 +179,32 @@ impl LiveModel {
 
     #[cold]
     fn turned(&self, transition: &Transition, now: Nanos) {
-        match transition.to {
-            State::Open => {
-                self.skips.reset();
-                self.ramp.opened(transition.cause);
-            }
-            State::Closed => {
-                self.score.closed(now);
-                self.ramp.closed(now);
-            }
-            _ => {}
+        if transition.to == State::Closed {
+            self.score.closed(now);
+        }
+        self.outage().turned(transition, now);
+    }
+
+    #[cold]
+    fn outage(&self) -> &Outage {
+        self.outage.get_or_init(|| Box::new(Outage::new(self.model.get_breaker(), self.flow.stripes())))
+    }
+
+    /// Which share of the requests is let through while traffic returns; `None` for all.
+    #[inline]
+    pub(crate) fn returning(&self, now: Nanos) -> Option<f64> {
+        self.outage.get()?.ramp.share(now)
+    }
+
+    /// A request comes by while traffic returns. Whether it is within this share.
+    pub(crate) fn takes(&self, share: f64) -> bool {
+        self.outage().ramp.takes(share)
+    }
+
+    /// All traffic returns at once.
+    pub(super) fn end_return(&self) {
+        if let Some(outage) = self.outage.get() {
+            outage.ramp.end();
         }
     }
 
@@ -202,7 +222,7 @@ impl LiveModel {
     /// A request goes elsewhere because the breaker is open.
     #[inline]
     pub(crate) fn skipped(&self, now: Nanos) {
-        early_probe(&self.skips, &self.breaker, now);
+        early_probe(&self.outage().skips, &self.breaker, now);
     }
 
     /// In which tier it is; and the same once more if the time that has passed has changed it.
@@ -255,8 +275,6 @@ impl LiveModel {
 #[derive(Debug)]
 pub(crate) struct LiveProvider {
     pub(crate) provider: Arc<Provider>,
-    /// Its models, by their place in the registry.
-    pub(crate) models: Arc<[usize]>,
     pub(crate) breaker: Arc<Breaker>,
     state: Arc<ProviderState>,
 }
@@ -264,16 +282,54 @@ pub(crate) struct LiveProvider {
 #[derive(Debug)]
 pub(crate) struct ProviderState {
     pub(crate) gate: Gate,
-    pub(crate) ramp: Ramp,
-    bucket: Mutex<Bucket>,
-    marks: Mutex<Marks>,
-    /// Requests that went elsewhere since its breaker opened.
-    skips: Skips,
-    /// Whether there are marks: spares successes the lock.
-    marked: AtomicU64,
+    stripes: usize,
+    slate: OnceLock<Box<Slate>>,
     /// From when the next last resort may go through.
     last_resort_at: AtomicU64,
     pub(crate) record: Record,
+}
+
+/// What is known of the times when a breaker was not closed; made at the first.
+#[derive(Debug)]
+struct Outage {
+    ramp: Ramp,
+    /// Requests that went elsewhere since the breaker opened.
+    skips: Skips,
+}
+
+impl Outage {
+    fn new(config: &BreakerConfig, stripes: usize) -> Self {
+        Self { ramp: Ramp::new(config.ramp), skips: Skips::new(stripes) }
+    }
+
+    fn turned(&self, transition: &Transition, now: Nanos) {
+        match transition.to {
+            State::Open => {
+                self.skips.reset();
+                self.ramp.opened(transition.cause);
+            }
+            State::Closed => self.ramp.closed(now),
+            _ => {}
+        }
+    }
+}
+
+/// How a provider has come through trouble so far: made when there is some.
+#[derive(Debug)]
+struct Slate {
+    outage: Outage,
+    bucket: Mutex<Bucket>,
+    marks: Mutex<Marks>,
+    /// Whether there are marks: spares successes the lock.
+    marked: AtomicU64,
+}
+
+impl Slate {
+    fn new(provider: &Provider, stripes: usize) -> Self {
+        let outage = Outage::new(provider.get_breaker(), stripes);
+        let bucket = Mutex::new(Bucket::new(provider.get_budget().clone()));
+        Self { outage, bucket, marks: Mutex::default(), marked: AtomicU64::new(0) }
+    }
 }
 
 /// What a provider has against it that is no failure yet.
@@ -292,41 +348,64 @@ impl Deref for LiveProvider {
 }
 
 impl LiveProvider {
-    pub(super) fn new(provider: Arc<Provider>, models: Arc<[usize]>, stripes: usize, seed: Seed) -> Self {
-        let breaker = Arc::new(Breaker::new(provider.get_breaker(), models.len(), stripes, seed.seed));
+    pub(super) fn new(provider: Arc<Provider>, models: usize, stripes: usize, seed: Seed) -> Self {
+        let breaker = Arc::new(Breaker::new(Arc::clone(provider.get_breaker()), models, stripes, seed.seed));
         let state = Arc::new(ProviderState {
             gate: Gate::new(provider.get_max_in_flight()),
-            ramp: Ramp::new(provider.get_breaker().ramp),
-            bucket: Mutex::new(Bucket::new(provider.get_budget().clone())),
-            marks: Mutex::default(),
-            skips: Skips::new(stripes),
-            marked: AtomicU64::new(0),
+            stripes,
+            slate: OnceLock::new(),
             last_resort_at: AtomicU64::new(0),
             record: Record::new(seed.of_key),
         });
-        Self { provider, models, breaker, state }
+        Self { provider, breaker, state }
     }
 
-    /// The same as it is configured from now on, with these models.
-    pub(super) fn succeeded_by(&self, provider: Arc<Provider>, models: Arc<[usize]>, stripes: usize) -> Self {
+    /// The same as it is configured from now on, with so many models.
+    pub(super) fn succeeded_by(&self, provider: Arc<Provider>, models: usize, stripes: usize) -> Self {
         self.gate.set(provider.get_max_in_flight());
-        self.ramp.set(provider.get_breaker().ramp);
-        lock(&self.bucket).set(provider.get_budget().clone());
-        let breaker = renewed(&self.breaker, &provider.get_breaker(), stripes);
-        breaker.set_members(models.len());
-        Self { provider, models, breaker, state: Arc::clone(&self.state) }
+        let of = |provider: &Provider| (provider.get_breaker().ramp, provider.get_budget().clone());
+        if of(&self.provider) != of(&provider) {
+            // One who has still the provider of before must not be the one to make it, later.
+            let slate = self.slate();
+            slate.outage.ramp.set(provider.get_breaker().ramp);
+            lock(&slate.bucket).set(provider.get_budget().clone());
+        }
+        let breaker = renewed(&self.breaker, provider.get_breaker(), stripes);
+        breaker.set_members(models);
+        Self { provider, breaker, state: Arc::clone(&self.state) }
     }
 
     pub(super) fn withdraw(&self, calls: u64, now: Nanos) -> Withdrawal {
-        lock(&self.bucket).withdraw(calls, now)
+        lock(&self.slate().bucket).withdraw(calls, now)
+    }
+
+    #[cold]
+    fn slate(&self) -> &Slate {
+        self.slate.get_or_init(|| Box::new(Slate::new(&self.provider, self.stripes)))
+    }
+
+    /// Which share of the requests is let through while traffic returns; `None` for all.
+    #[inline]
+    pub(crate) fn returning(&self, now: Nanos) -> Option<f64> {
+        self.slate.get()?.outage.ramp.share(now)
+    }
+
+    /// All traffic returns at once.
+    pub(super) fn end_return(&self) {
+        if let Some(slate) = self.slate.get() {
+            slate.outage.ramp.end();
+        }
     }
 
     pub(crate) fn refund(&self) {
-        lock(&self.bucket).refund();
+        lock(&self.slate().bucket).refund();
     }
 
     pub(crate) fn budget_left(&self, calls: u64, now: Nanos) -> f64 {
-        lock(&self.bucket).left(calls, now)
+        match self.slate.get() {
+            Some(slate) => lock(&slate.bucket).left(calls, now),
+            None => Bucket::new(self.provider.get_budget().clone()).left(calls, now),
+        }
     }
 
     /// Our credential was refused. True from the second time in a row on.
@@ -339,7 +418,7 @@ impl LiveProvider {
 
     /// Some answer came that was no refusal of our credential.
     pub(crate) fn authorized(&self) {
-        if self.marked.load(Ordering::Relaxed) != 0 {
+        if self.is_marked() {
             self.mark(|marks| marks.unauthorized = 0);
         }
     }
@@ -352,35 +431,34 @@ impl LiveProvider {
     /// A success wipes the slate.
     #[inline]
     pub(crate) fn succeeded(&self) {
-        if self.marked.load(Ordering::Relaxed) != 0 {
+        if self.is_marked() {
             self.mark(|marks| *marks = Marks::default());
         }
     }
 
+    #[inline]
+    fn is_marked(&self) -> bool {
+        self.slate.get().is_some_and(|slate| slate.marked.load(Ordering::Relaxed) != 0)
+    }
+
     /// Changes the marks. `marked` is written under their lock only, or it would come to lie about them.
     fn mark<T>(&self, change: impl FnOnce(&mut Marks) -> T) -> T {
-        let mut marks = lock(&self.marks);
+        let slate = self.slate();
+        let mut marks = lock(&slate.marks);
         let result = change(&mut marks);
-        self.marked.store(u64::from(*marks != Marks::default()), Ordering::Relaxed);
+        slate.marked.store(u64::from(*marks != Marks::default()), Ordering::Relaxed);
         result
     }
 
     /// A request goes elsewhere because the breaker is open.
     #[inline]
     pub(crate) fn skipped(&self, now: Nanos) {
-        early_probe(&self.skips, &self.breaker, now);
+        early_probe(&self.slate().outage.skips, &self.breaker, now);
     }
 
     /// Its breaker has changed.
     pub(crate) fn changed(&self, transition: &Transition, now: Nanos) {
-        match transition.to {
-            State::Open => {
-                self.skips.reset();
-                self.ramp.opened(transition.cause);
-            }
-            State::Closed => self.ramp.closed(now),
-            _ => {}
-        }
+        self.slate().outage.turned(transition, now);
     }
 
     /// From when on its next last resort may go through.
@@ -395,8 +473,12 @@ impl LiveProvider {
 }
 
 /// The same breaker, unless it is configured in another way.
-fn renewed(breaker: &Arc<Breaker>, config: &BreakerConfig, stripes: usize) -> Arc<Breaker> {
-    if breaker.config() == config { Arc::clone(breaker) } else { Arc::new(breaker.renewed(config.clone(), stripes)) }
+fn renewed(breaker: &Arc<Breaker>, config: &Arc<BreakerConfig>, stripes: usize) -> Arc<Breaker> {
+    if *breaker.config() == **config {
+        Arc::clone(breaker)
+    } else {
+        Arc::new(breaker.renewed(Arc::clone(config), stripes))
+    }
 }
 
 /// Ends the open wait once so many requests have gone elsewhere that a probe is hardly one of them. Looks only at every
@@ -413,7 +495,33 @@ fn early_probe(skips: &Skips, breaker: &Breaker, now: Nanos) {
 #[cfg(not(tower_failover_loom))]
 mod tests {
     use super::*;
+    use crate::machine::{breaker::Cause, budget::Budget};
     use proptest::prelude::*;
+
+    const SEED: Seed = Seed { number: 1, seed: 7, of_key: false };
+
+    #[test]
+    fn one_who_has_still_the_provider_of_before_does_not_bring_back_its_budget() {
+        let provider = |burst| Arc::new(Provider::new("nexa").budget(Budget::default().burst(burst)));
+        let before = LiveProvider::new(provider(2.0), 1, 1, SEED);
+        assert_eq!(before.budget_left(0, 0), 2.0);
+        let more = before.succeeded_by(provider(9.0), 1, 1);
+        assert_eq!(more.budget_left(0, 0), 2.0, "what was saved up stays");
+        let none = before.succeeded_by(provider(0.0), 1, 1);
+        assert_eq!(before.withdraw(0, 0), Withdrawal::Exhausted);
+        assert_eq!(none.withdraw(0, 0), Withdrawal::Refused);
+    }
+
+    #[test]
+    fn one_who_has_still_the_model_of_before_does_not_bring_back_its_ramp() {
+        let model = |ramp| Arc::new(Model::new("sdxl", "nexa").breaker(BreakerConfig::default().ramp(ramp)));
+        let before = LiveModel::new(model(Duration::from_secs(10)), 0, 1, SEED);
+        let after = before.succeeded_by(model(Duration::ZERO), 0, 1);
+        let trip = |to, cause| Transition { from: State::Closed, to, cause, retry_at: None };
+        before.turned(&trip(State::Open, Cause::ProbesFailed), 0);
+        before.turned(&trip(State::Closed, Cause::ProbesSucceeded), 0);
+        assert_eq!(after.returning(0), None);
+    }
 
     #[derive(Debug, Clone)]
     enum Op {
@@ -437,8 +545,7 @@ mod tests {
         #[test]
         fn a_model_is_suspect_exactly_when_it_is_to_one_who_always_looks(ops in prop::collection::vec(op(), 0..60)) {
             let live = || {
-                let seed = Seed { number: 1, seed: 7, of_key: false };
-                LiveModel::new(Arc::new(Model::new("sdxl", "nexa")), 0, 2, seed)
+                LiveModel::new(Arc::new(Model::new("sdxl", "nexa")), 0, 2, SEED)
             };
             let [model, always] = [live(), live()];
             let both = [&model, &always];

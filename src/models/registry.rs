@@ -78,7 +78,7 @@ impl Registry {
 
     /// All calls to a provider so far.
     pub(crate) fn calls(&self, provider: usize) -> u64 {
-        self.providers[provider].models.iter().map(|index| self.models[*index].flow.started()).sum()
+        self.catalogue.models_of(provider).iter().map(|index| self.models[*index].flow.started()).sum()
     }
 
     /// Whether a last resort may go through to this provider now: one a second, and the next a second later at the latest.
@@ -127,8 +127,8 @@ impl Registry {
         if tier == Tier::Suspect {
             return tier;
         }
-        let shares = [live.ramp.share(now), self.providers[live.provider].ramp.share(now)];
-        if shares.into_iter().flatten().reduce(f64::min).is_some_and(|share| !live.ramp.takes(share)) {
+        let shares = [live.returning(now), self.providers[live.provider].returning(now)];
+        if shares.into_iter().flatten().reduce(f64::min).is_some_and(|share| !live.takes(share)) {
             return Tier::Degraded;
         }
         if tier == Tier::Degraded && live.takes_turn(now) { Tier::Healthy } else { tier }

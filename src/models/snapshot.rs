@@ -159,12 +159,12 @@ fn model(registry: &Registry, index: usize, now: Nanos) -> ModelSnapshot {
 }
 
 fn provider(registry: &Registry, index: usize, live: &LiveProvider, now: Nanos) -> ProviderSnapshot {
-    let calls = registry.calls(index);
+    let (calls, members) = (registry.calls(index), registry.catalogue.models_of(index));
     ProviderSnapshot {
         name: live.provider.name().to_owned(),
         breaker: breaker(&live.breaker, now),
         budget_left: live.budget_left(calls, now),
-        in_flight: live.models.iter().map(|index| registry.models[*index].flow.in_flight()).sum(),
+        in_flight: members.iter().map(|index| registry.models[*index].flow.in_flight()).sum(),
         calls,
     }
 }

@@ -1,10 +1,7 @@
 //! Letting calls through, or not.
 
 use super::{Breaker, Cause, Locked, Refusal, State, Ticket, Transition, word::Word};
-use crate::{
-    machine::Nanos,
-    sync::{Ordering, lock},
-};
+use crate::{machine::Nanos, sync::Ordering};
 use std::time::Duration;
 
 /// A ticket, with what changed on the way; or why there is none.
@@ -40,7 +37,7 @@ impl Breaker {
         let of_now = || ticket.generation() == Some(self.word().generation);
         match ticket {
             Ticket::Probe { id, .. } => {
-                let locked = lock(&self.locked);
+                let locked = self.lock();
                 of_now() && locked.probes.holds(id)
             }
             _ => of_now(),
@@ -67,7 +64,7 @@ impl Breaker {
             State::Closed | State::Disabled => Ok(()),
             State::ForcedOpen => Err(Refusal::ForcedOpen),
             State::Open => self.waiting(now).map_or(Ok(()), Err),
-            State::HalfOpen => match self.place_at.load(Ordering::Relaxed) {
+            State::HalfOpen => match self.rest().place_at.load(Ordering::Relaxed) {
                 at if at > now => Err(Refusal::ProbesTaken { retry_at: at }),
                 _ => Ok(()),
             },
@@ -116,7 +113,7 @@ impl Breaker {
     }
 
     fn admit_probe(&self, now: Nanos, lease: Duration) -> Admission {
-        let mut locked = lock(&self.locked);
+        let mut locked = self.lock();
         let mut word = self.word();
         let mut transition = None;
         match word.state {
@@ -147,22 +144,23 @@ impl Breaker {
     }
 
     pub(super) fn publish_places(&self, locked: &Locked) {
-        self.place_at.store(locked.probes.place_at(self.places(locked)), Ordering::Relaxed);
+        self.rest().place_at.store(locked.probes.place_at(self.places(locked)), Ordering::Relaxed);
     }
 
     fn refuse(&self, word: Word, refusal: Refusal) -> Admission {
         if !word.shadow {
             return Err(refusal);
         }
-        self.shadowed.fetch_add(1, Ordering::Relaxed);
+        self.rest().shadowed.fetch_add(1, Ordering::Relaxed);
         Ok((Ticket::Uncounted, None))
     }
 
     /// What an open breaker still waits for. What has elapsed exactly has elapsed.
     #[inline]
     pub(super) fn waiting(&self, now: Nanos) -> Option<Refusal> {
-        let open = self.open_until.load(Ordering::Relaxed);
-        let cooldown = self.cooldown_until.load(Ordering::Relaxed);
+        let rest = self.rest.get()?;
+        let open = rest.open_until.load(Ordering::Relaxed);
+        let cooldown = rest.cooldown_until.load(Ordering::Relaxed);
         if cooldown > now {
             return Some(Refusal::Cooldown { retry_at: open.max(cooldown) });
         }

@@ -13,7 +13,7 @@ pub(super) enum Counter {
     /// Failures within some time.
     Failures(TimeWindow),
     /// Failures among so many calls.
-    LastFailures(CountWindow),
+    LastFailures(Box<CountWindow>),
     /// Calls within some time that took longer than this. Slow ones stand where failures stand elsewhere.
     Slow(Nanos, TimeWindow),
 }
@@ -25,7 +25,7 @@ impl Counter {
             Trip::FailureRate { window, buckets, .. } => {
                 Some(Self::Failures(TimeWindow::new(window, buckets, stripes)))
             }
-            Trip::FailureRateOfLast { calls, .. } => Some(Self::LastFailures(CountWindow::new(calls))),
+            Trip::FailureRateOfLast { calls, .. } => Some(Self::LastFailures(Box::new(CountWindow::new(calls)))),
             Trip::SlowCallRate { slower_than, window, buckets, .. } => {
                 Some(Self::Slow(nanos(slower_than), TimeWindow::new(window, buckets, stripes)))
             }

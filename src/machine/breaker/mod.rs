@@ -46,13 +46,28 @@ use super::{
     nanos,
     rng::Rng,
 };
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use std::sync::{Arc, OnceLock};
 
 /// One breaker; see the [module](self).
 #[derive(Debug)]
 pub(crate) struct Breaker {
     /// Generation, shadow flag and state; see [`Word`].
     word: AtomicU64,
+    run: Run,
+    /// One for each rule on a rate, in their order.
+    counters: Box<[Counter]>,
+    config: Arc<BreakerConfig>,
+    /// How many upstreams it guards together.
+    members: AtomicU64,
+    seed: u64,
+    /// Made when somebody first asks for it: a breaker that has never seen a failure has none.
+    rest: OnceLock<Box<Rest>>,
+}
+
+/// What only trouble needs.
+#[derive(Debug)]
+struct Rest {
     /// End of the open wait, and of the cooldown; 0 when there is none. Written under the lock.
     open_until: AtomicU64,
     cooldown_until: AtomicU64,
@@ -60,17 +75,11 @@ pub(crate) struct Breaker {
     place_at: AtomicU64,
     /// Calls that a shadow let through although it would have refused them.
     shadowed: AtomicU64,
-    run: Run,
-    /// One for each rule on a rate, in their order.
-    counters: Box<[Counter]>,
-    config: BreakerConfig,
     locked: Mutex<Locked>,
 }
 
 #[derive(Debug)]
 struct Locked {
-    /// How many upstreams it guards together.
-    members: usize,
     witnesses: Witnesses,
     probes: Probes,
     /// How often the open wait has doubled.
@@ -91,31 +100,42 @@ struct Locked {
 impl Breaker {
     /// A closed breaker. `members` is how many upstreams it guards together; a breaker with more than
     /// one trips on [`Evidence::Member`] from a single one never.
-    pub(crate) fn new(config: BreakerConfig, members: usize, stripes: usize, seed: u64) -> Self {
-        let counters = config.trip.iter().filter_map(|rule| Counter::new(rule, stripes)).collect();
+    pub(crate) fn new(config: impl Into<Arc<BreakerConfig>>, members: usize, stripes: usize, seed: u64) -> Self {
+        let config = config.into();
+        let mut counters = Vec::with_capacity(config.trip.iter().filter(|rule| rule.is_rate()).count());
+        counters.extend(config.trip.iter().filter_map(|rule| Counter::new(rule, stripes)));
+        let counters = counters.into_boxed_slice();
+        let rest = OnceLock::new();
+        if cfg!(tower_failover_loom) {
+            // What a `OnceLock` orders loom does not see.
+            rest.get_or_init(|| Box::new(Rest::new(seed)));
+        }
         Self {
-            word: AtomicU64::new(Word { generation: 0, shadow: false, state: State::Closed }.pack()),
-            open_until: AtomicU64::new(0),
-            cooldown_until: AtomicU64::new(0),
-            place_at: AtomicU64::new(0),
-            shadowed: AtomicU64::new(0),
+            word: AtomicU64::new(Word::NEW.pack()),
             run: Run::new(),
             counters,
-            locked: Mutex::new(Locked {
-                members,
-                witnesses: Witnesses::default(),
-                probes: Probes::default(),
-                level: 0,
-                tripped: false,
-                slower_than: None,
-                after_cooldown: false,
-                growing: Growing::default(),
-                cause: None,
-                since: 0,
-                rng: Rng::new(seed),
-            }),
             config,
+            members: AtomicU64::new(members as u64),
+            seed,
+            rest,
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Locked> {
+        lock(&self.rest().locked)
+    }
+
+    #[inline]
+    fn rest(&self) -> &Rest {
+        match self.rest.get() {
+            Some(rest) => rest,
+            None => self.make_rest(),
+        }
+    }
+
+    #[cold]
+    fn make_rest(&self) -> &Rest {
+        self.rest.get_or_init(|| Box::new(Rest::new(self.seed)))
     }
 
     #[inline]
@@ -136,7 +156,7 @@ impl Breaker {
         let fixed = 1.0 - config.jitter * locked.rng.unit();
         let wait = (wait as f64 * fixed) as Nanos;
         locked.tripped = true;
-        self.open_until.store(now.saturating_add(wait.max(1)), Ordering::Relaxed);
+        self.rest().open_until.store(now.saturating_add(wait.max(1)), Ordering::Relaxed);
         self.enter(locked, State::Open, cause, now)
     }
 
@@ -151,9 +171,9 @@ impl Breaker {
 
     /// A longer cooldown wins; a shorter one never cuts it. The new end, if it is a later one.
     fn lengthen_cooldown(&self, until: Option<Nanos>) -> Option<Nanos> {
-        let later = until.filter(|until| *until > self.cooldown_until.load(Ordering::Relaxed));
+        let later = until.filter(|until| *until > self.rest().cooldown_until.load(Ordering::Relaxed));
         if let Some(until) = later {
-            self.cooldown_until.store(until, Ordering::Relaxed);
+            self.rest().cooldown_until.store(until, Ordering::Relaxed);
         }
         later
     }
@@ -170,13 +190,13 @@ impl Breaker {
         let generation = word.generation + 1;
         self.counters.iter().for_each(|counter| counter.begin(generation));
         locked.probes.clear();
-        self.place_at.store(0, Ordering::Relaxed);
+        self.rest().place_at.store(0, Ordering::Relaxed);
         locked.cause = Some(cause);
         locked.since = now;
-        locked.after_cooldown = to == State::HalfOpen && self.cooldown_until.load(Ordering::Relaxed) != 0;
+        locked.after_cooldown = to == State::HalfOpen && self.rest().cooldown_until.load(Ordering::Relaxed) != 0;
         if to != State::Open {
-            self.open_until.store(0, Ordering::Relaxed);
-            self.cooldown_until.store(0, Ordering::Relaxed);
+            self.rest().open_until.store(0, Ordering::Relaxed);
+            self.rest().cooldown_until.store(0, Ordering::Relaxed);
         }
         if to == State::Closed {
             locked.tripped = false;
@@ -191,7 +211,7 @@ impl Breaker {
     }
 
     fn retry_at(&self) -> Nanos {
-        self.open_until.load(Ordering::Relaxed).max(self.cooldown_until.load(Ordering::Relaxed))
+        self.rest().open_until.load(Ordering::Relaxed).max(self.rest().cooldown_until.load(Ordering::Relaxed))
     }
 
     /// What stands behind this breaker answers again: no need to sit out the open wait. A cooldown stands.
@@ -204,12 +224,12 @@ impl Breaker {
         if self.word().state != State::Open {
             return None;
         }
-        let mut locked = lock(&self.locked);
+        let mut locked = self.lock();
         if self.word().state != State::Open {
             return None;
         }
-        if self.cooldown_until.load(Ordering::Relaxed) > now {
-            self.open_until.store(0, Ordering::Relaxed);
+        if self.rest().cooldown_until.load(Ordering::Relaxed) > now {
+            self.rest().open_until.store(0, Ordering::Relaxed);
             return None;
         }
         Some(self.enter(&mut locked, State::HalfOpen, cause, now))
@@ -217,18 +237,18 @@ impl Breaker {
 
     /// Ends an open wait that has doubled, once the first would have elapsed. Whether it has; a cooldown stands.
     pub(crate) fn end_wait(&self, now: Nanos) -> bool {
-        let locked = lock(&self.locked);
-        let waits = self.word().state == State::Open && self.open_until.load(Ordering::Relaxed) > now;
+        let locked = self.lock();
+        let waits = self.word().state == State::Open && self.rest().open_until.load(Ordering::Relaxed) > now;
         let ends = waits && now.saturating_sub(locked.since) >= nanos(self.config.open_wait);
         if ends {
-            self.open_until.store(now, Ordering::Relaxed);
+            self.rest().open_until.store(now, Ordering::Relaxed);
         }
         ends
     }
 
     /// Blocks until the wait has elapsed, at the upstream's word or an operator's. Forced states stay.
     pub(crate) fn cool_down(&self, wait: Wait, now: Nanos) -> Changed {
-        let mut locked = lock(&self.locked);
+        let mut locked = self.lock();
         let until = locked.cooldown_end(wait, now);
         let state = self.word().state;
         if matches!(state, State::ForcedOpen | State::Disabled) {
@@ -241,7 +261,7 @@ impl Breaker {
     }
 
     pub(crate) fn command(&self, command: Command, now: Nanos) -> Option<Transition> {
-        let mut locked = lock(&self.locked);
+        let mut locked = self.lock();
         let word = self.word();
         let (to, shadow) = match (command, word.state) {
             (Command::ForceOpen, _) => (State::ForcedOpen, false),
@@ -253,7 +273,7 @@ impl Breaker {
         if command == Command::Reset {
             locked.level = 0;
             locked.growing.reset();
-            self.shadowed.store(0, Ordering::Relaxed);
+            self.rest().shadowed.store(0, Ordering::Relaxed);
         }
         if to == word.state && command != Command::Reset {
             self.word.store(Word { shadow, ..word }.pack(), Ordering::Release);
@@ -264,10 +284,13 @@ impl Breaker {
     }
 
     pub(crate) fn view(&self, now: Nanos) -> View {
-        let locked = lock(&self.locked);
-        let word = self.word();
+        // Before anybody has taken the lock nothing has changed: to look is no reason to make one.
+        let rest = self.rest.get();
+        let locked = rest.map(|rest| lock(&rest.locked));
+        let locked = locked.as_deref();
+        let word = if locked.is_some() { self.word() } else { Word::NEW };
         let open = word.state == State::Open;
-        let cooldown = self.cooldown_until.load(Ordering::Relaxed);
+        let cooldown = rest.map_or(0, |rest| rest.cooldown_until.load(Ordering::Relaxed));
         let first = |slow| {
             let counter = self.counters.iter().find(|counter| counter.is_slow() == slow);
             counter.map(|counter| counter.totals(word.generation, now))
@@ -275,21 +298,43 @@ impl Breaker {
         View {
             state: word.state,
             shadow: word.shadow,
-            cause: locked.cause,
-            since: locked.since,
+            cause: locked.and_then(|locked| locked.cause),
+            since: locked.map_or(0, |locked| locked.since),
             retry_at: open.then(|| self.retry_at()),
             cooldown_until: (open && cooldown > now).then_some(cooldown),
             consecutive_failures: self.run.length(word.generation),
             window: first(false),
             slow_calls: first(true),
-            probes: locked.probes.in_flight(),
-            openings: locked.level,
-            shadowed: self.shadowed.load(Ordering::Relaxed),
+            probes: locked.map_or(0, |locked| locked.probes.in_flight()),
+            openings: locked.map_or(0, |locked| locked.level),
+            shadowed: rest.map_or(0, |rest| rest.shadowed.load(Ordering::Relaxed)),
         }
     }
 }
 
+impl Rest {
+    fn new(seed: u64) -> Self {
+        let [open_until, cooldown_until, place_at, shadowed] = std::array::from_fn(|_| AtomicU64::new(0));
+        Self { open_until, cooldown_until, place_at, shadowed, locked: Mutex::new(Locked::new(seed)) }
+    }
+}
+
 impl Locked {
+    fn new(seed: u64) -> Self {
+        Self {
+            witnesses: Witnesses::default(),
+            probes: Probes::default(),
+            level: 0,
+            tripped: false,
+            slower_than: None,
+            after_cooldown: false,
+            growing: Growing::default(),
+            cause: None,
+            since: 0,
+            rng: Rng::new(seed),
+        }
+    }
+
     /// Whether a success was slower than the rule on slow calls that opened the breaker allows.
     fn is_too_slow(&self, took: Nanos) -> bool {
         self.slower_than.is_some_and(|slower_than| took > slower_than)

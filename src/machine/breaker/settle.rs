@@ -4,10 +4,7 @@ use super::{
     Breaker, Cause, Changed, Close, Counter, Locked, Outcome, Refusal, State, Ticket, Transition, Trip, Wait,
     word::Word,
 };
-use crate::{
-    machine::Nanos,
-    sync::{Ordering, lock},
-};
+use crate::{machine::Nanos, sync::Ordering};
 
 /// A rule that holds.
 struct Broken {
@@ -65,12 +62,12 @@ impl Breaker {
         took: Nanos,
         now: Nanos,
     ) -> Changed {
-        let mut locked = lock(&self.locked);
+        let mut locked = self.lock();
         let word = self.word();
         if ticket.generation() != Some(word.generation) {
             // A late result changes nothing. What its upstream asks for may lengthen a cooldown that is in force.
             let cooldown_until = match cooldown {
-                Some(Wait::For(wait)) if self.cooldown_until.load(Ordering::Relaxed) > now => {
+                Some(Wait::For(wait)) if self.rest().cooldown_until.load(Ordering::Relaxed) > now => {
                     self.lengthen_cooldown(Some(locked.cooldown_end(Wait::For(wait), now)))
                 }
                 _ => None,
@@ -123,7 +120,7 @@ impl Breaker {
     #[cold]
     fn judge_slow_success(&self, generation: u64, took: Nanos, now: Nanos) -> Option<Transition> {
         self.broken_rate(generation, true, took, now)?;
-        let mut locked = lock(&self.locked);
+        let mut locked = self.lock();
         if self.word().generation != generation {
             return None;
         }
@@ -218,7 +215,7 @@ impl Breaker {
     fn broken_rule(&self, locked: &Locked, generation: u64, run: u32, took: Nanos, now: Nanos) -> Option<Broken> {
         let witnesses = &locked.witnesses;
         self.rules().find_map(|(rule, counter)| match (rule, counter) {
-            (Trip::Consecutive { failures, spanning }, _) if witnesses.agree(locked.members) => {
+            (Trip::Consecutive { failures, spanning }, _) if witnesses.agree(self.members.load(Ordering::Relaxed)) => {
                 witnesses.breaks(run, *failures, *spanning, now).map(|cause| Broken { cause, slower_than: None })
             }
             (rule, Some(counter)) => breaks(rule, counter, generation, false, took, now),

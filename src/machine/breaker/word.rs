@@ -10,6 +10,9 @@ pub(super) struct Word {
 }
 
 impl Word {
+    /// That of a breaker which has never changed.
+    pub(super) const NEW: Self = Self { generation: 0, shadow: false, state: State::Closed };
+
     /// Whether this word says closed.
     #[inline]
     pub(super) fn is_closed(word: u64) -> bool {
