@@ -44,31 +44,41 @@ pub const THREADS: &str = "threads";
 pub fn all() -> Vec<Goal> {
     let goal = |what, reach, measure, reason| Goal { what, reach, measure, reason };
     vec![
-        goal("breaker alone, over bare", "≤ 2 reads of the clock + 30 ns", |r| over_bare(r, BREAKER, 30.0), ""),
-        goal("breaker alone, one thread", "≥ 3× faster than tower-resilience's", breaker_to_resilience, ""),
+        goal("breaker alone, over bare", "≤ 2 reads of the clock + 30 ns", |r| over_bare(r, BREAKER, 30.0), COUNTS),
+        goal("breaker alone, one thread", "≥ 3× faster than tower-resilience's", breaker_to_resilience, COUNTS),
         goal("breaker alone, two threads on one model", "elapsed ÷ calls below the one-thread figure", scales, ""),
-        goal("breaker alone, two threads on one model", "ahead of every peer", ahead, ""),
-        goal("whole stack, over bare", "≤ 2 reads of the clock + 90 ns", |r| over_bare(r, STACK, 90.0), ""),
+        goal("breaker alone, two threads on one model", "ahead of every peer", ahead, NO_CLOCK),
+        goal("whole stack, over bare", "≤ 2 reads of the clock + 90 ns", |r| over_bare(r, STACK, 90.0), TELLS),
         goal("whole stack, allocations", "0, for a request that is cheap to clone", allocations, ""),
-        goal("whole stack", "≥ 3× faster than tower-resilience's", stack_to_resilience, ""),
-        goal("whole stack", "faster than `tower::retry` with `tower::timeout`", stack_to_retry, ""),
-        goal("with a metrics recorder and tracing at INFO", "≤ 2× the same without", observed, ""),
-        goal("rejected call", "≤ 1 read of the clock + 10 ns", rejected, ""),
-        goal("rejected call, allocations", "0", rejected_allocations, ""),
-        goal("each skipped candidate", "≤ 15 ns", skipped, ""),
-        goal("loopback, healthy primary, p50", "within 1 % of the bare client", |r| healthy(r, "over_bare_p50"), ""),
-        goal("loopback, healthy primary, p99", "within 1 % of the bare client", |r| healthy(r, "over_bare_p99"), ""),
-        goal("loopback, primary long dead, p50", "within 2 % of asking the fallback directly", dead, ""),
+        goal("whole stack", "≥ 3× faster than tower-resilience's", stack_to_resilience, TELLS),
         goal(
-            "failures to open after 10⁶ healthy calls",
-            "the same as after none",
-            opening,
-            "with nothing before, 10 of 10 are enough; from 1,000 healthy calls on it is 20 in a row, after however many",
+            "whole stack",
+            "faster than `tower::retry` with `tower::timeout`",
+            stack_to_retry,
+            "they remember nothing",
         ),
+        goal("with a metrics recorder and tracing at INFO", "≤ 2× the same without", observed, ""),
+        goal("rejected call", "≤ 1 read of the clock + 10 ns", rejected, "it says who, why, and when it will be back"),
+        goal("rejected call, allocations", "0", rejected_allocations, ""),
+        goal("each skipped candidate", "≤ 15 ns", skipped, "why, and until when, is noted of each"),
+        goal("loopback, healthy primary, p50", "within 1 % of the bare client", |r| healthy(r, "over_bare_p50"), TIMER),
+        goal("loopback, healthy primary, p99", "within 1 % of the bare client", |r| healthy(r, "over_bare_p99"), TIMER),
+        goal("loopback, primary long dead, p50", "within 2 % of asking the fallback directly", dead, TIMER),
+        goal("failures to open after 10⁶ healthy calls", "the same as after none", opening, FIRST_TEN),
         goal("recording with 10⁶ calls in the window", "within 1.2× of 100", recording, ""),
-        goal("a keyed model at rest", "≤ 1 KiB", keyed, ""),
+        goal("a keyed model at rest", "≤ 1 KiB", keyed, OF_BOTH),
     ]
 }
+
+const COUNTS: &str =
+    "a call is counted for its model and its provider, in windows, a score, quantiles and what is under way";
+const NO_CLOCK: &str = "recloser reads no clock while it is closed";
+const TELLS: &str =
+    "the breaker's share, and a plan, a deadline, a copy of the request and an account of who was asked";
+const TIMER: &str = "this upstream answers at once: to aim, a copy of the request and a timer are more than that of it";
+const FIRST_TEN: &str =
+    "with nothing before, 10 of 10 are enough; from 1,000 healthy calls on it is 20 in a row, after however many";
+const OF_BOTH: &str = "it has a breaker and counts for the model, and for its provider as well";
 
 /// The fastest of them.
 pub fn fastest<'a>(results: &Results, names: &[&'a str], threads: u32) -> Option<(&'a str, Cost)> {
