@@ -104,7 +104,7 @@ impl<J> HttpAim<J> {
     /// Credentials, the header with the model's name, and no `host` of somewhere else.
     pub(crate) fn aim_headers(&self, target: Target<'_>, headers: &mut HeaderMap) -> Result<(), AimError> {
         let name = target.model().get_upstream_name();
-        if target.provider().get_base_url().is_some() {
+        if target.provider().get_base_url().is_some() && headers.keys().any(|name| *name == header::HOST) {
             headers.remove(header::HOST);
         }
         set_credentials(target.provider(), headers);
@@ -116,12 +116,18 @@ impl<J> HttpAim<J> {
     }
 
     fn aim_uri(&self, target: Target<'_>, parts: &mut Parts) -> Result<(), AimError> {
-        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let Some(aimed) = self.aim_path(target, path)? else { return Ok(()) };
+        let own = parts.uri.path_and_query();
+        let path = own.map_or("/", PathAndQuery::as_str);
         // The path that is no URL is put together once more to be named.
         let not_a_url = |_: http::Error| not_a_url(&self.aim_path(target, path).ok().flatten().unwrap_or_default());
         let mut uri = uri::Parts::default();
-        uri.path_and_query = Some(PathAndQuery::try_from(aimed).map_err(|error| not_a_url(error.into()))?);
+        uri.path_and_query = match own.filter(|_| self.keeps_path(target, path)) {
+            Some(own) => Some(own.clone()),
+            None => {
+                let Some(aimed) = self.aim_path(target, path)? else { return Ok(()) };
+                Some(PathAndQuery::try_from(aimed).map_err(|error| not_a_url(error.into()))?)
+            }
+        };
         if let Some(base) = target.provider().get_base_url() {
             uri.scheme = base.scheme().cloned();
             uri.authority = base.authority().cloned();
@@ -131,6 +137,12 @@ impl<J> HttpAim<J> {
         }
         parts.uri = Uri::from_parts(uri).map_err(|error| not_a_url(error.into()))?;
         Ok(())
+    }
+
+    /// Whether only scheme and host are another at this target.
+    fn keeps_path(&self, target: Target<'_>, path: &str) -> bool {
+        let base = target.provider().get_base_url();
+        self.placeholder.is_none() && path.starts_with('/') && base.is_some_and(|base| base.path() == "/")
     }
 
     /// Path and query at this target, or `None` if the URL stays as it is.
@@ -191,7 +203,9 @@ fn fill(path_and_query: &str, placeholder: &str, name: &str) -> Result<String, A
 }
 
 fn set_credentials(provider: &Provider, headers: &mut HeaderMap) {
-    if !provider.takes_credential_from_request() {
+    // To look at the few names that there are takes less than to look for six.
+    let carries = || headers.keys().any(|name| CREDENTIALS.contains(name));
+    if !provider.takes_credential_from_request() && carries() {
         for name in &CREDENTIALS {
             headers.remove(name);
         }

@@ -56,6 +56,8 @@ async fn base_urls_join() {
         (Some("https://new.test:8443/v1"), "http://old.test:80/a?b", "https://new.test:8443/v1/a?b"),
         (Some("http://new.test/v1"), "https://user:pw@old.test", "http://new.test/v1/"),
         (Some("https://new.test/v1"), "http://old.test?b=c", "https://new.test/v1/?b=c"),
+        (Some("https://new.test"), "http://old.test?b=c", "https://new.test/?b=c"),
+        (Some("https://new.test"), "/a?b=%20", "https://new.test/a?b=%20"),
         (Some("https://new.test"), "//old.test/a", "https://new.test//old.test/a"),
         (Some("https://[::1]:8443/v1"), "/a", "https://[::1]:8443/v1/a"),
         (Some("HTTPS://new.test"), "/a", "https://new.test/a"),
@@ -71,7 +73,7 @@ async fn base_urls_join() {
 async fn an_asterisk_goes_to_the_provider() {
     let request = http::Request::options("*").body(Bytes::new()).expect("a request");
     let sent = aimed(at(Some("https://new.test")), model("a", "one"), HttpAim::new(), request).await.expect("aimed");
-    assert_eq!(host(&sent), "new.test");
+    assert_eq!((host(&sent), sent.uri().path()), ("new.test", "/*"));
 }
 
 #[test]
