@@ -84,7 +84,7 @@ impl<T> Swap<T> {
         Self::with(stripe::count(), value)
     }
 
-    /// With so many stripes, a power of two.
+    /// With so many stripes: all of them, or one.
     pub(crate) fn with(stripes: usize, value: T) -> Self {
         let mut lanes = counted(value, stripes).map(ArcSwap::new);
         let only = if stripes == 1 { lanes.next() } else { None };

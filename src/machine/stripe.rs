@@ -1,8 +1,8 @@
 //! Which stripe a thread writes to, so that threads calling one model do not fight over a cache line.
 //!
 //! The first threads, about one for each core, have a stripe each to themselves for as long as they live. Nobody else
-//! writes there, so that they need no locked instruction to add to a count: a load and a store will do, at a quarter of
-//! the time. All further threads share what stripes are left, and take turns by such instructions.
+//! writes there, so that they need no locked instruction to add to a count: a load and a store will do. All further threads
+//! share what stripes are left, and take turns by such instructions.
 
 use crate::sync::{AtomicU64, Ordering};
 use std::{

@@ -78,7 +78,7 @@ impl Catalogue {
         self.names.get(name).copied()
     }
 
-    /// Brings it to life, every breaker closed. `stripes` is a power of two.
+    /// Brings it to life, every breaker closed. `stripes` is all that there are, or 1.
     pub(super) fn begin(
         self: &Arc<Self>,
         key: Option<Arc<str>>,
