@@ -158,10 +158,16 @@ impl Journey {
     }
 
     /// Takes the permit for a candidate whose client is ready. A candidate rejected now is a skip.
+    #[inline(always)]
     pub(crate) fn admit(&mut self, choice: Choice, settings: &Settings, now: Nanos) -> Option<Admitted> {
-        if let Some(closed) = Closed::find(self.registry(), choice.model) {
-            return Some(Admitted::Closed(closed));
+        match Closed::find(self.registry(), choice.model) {
+            Some(closed) => Some(Admitted::Closed(closed)),
+            None => self.admit_otherwise(choice, settings, now).map(Admitted::Otherwise),
         }
+    }
+
+    #[cold]
+    fn admit_otherwise(&mut self, choice: Choice, settings: &Settings, now: Nanos) -> Option<Permit> {
         let registry = self.registry();
         let lease = self.timeout(choice.model, settings);
         let admitted = if choice.last_resort {
@@ -169,8 +175,7 @@ impl Journey {
         } else {
             Permit::admit(registry, choice.model, now, lease)
         };
-        let admitted = admitted.map_err(|refused| self.reject(choice, Skip::refused(refused, now), now));
-        admitted.map(Admitted::Otherwise).ok()
+        admitted.map_err(|refused| self.reject(choice, Skip::refused(refused, now), now)).ok()
     }
 
     /// The candidate's client did not become ready.
