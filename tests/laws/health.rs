@@ -98,14 +98,16 @@ async fn what_is_nobodys_fault_does_not_touch_the_score() {
 
 #[tokio::test(start_paused = true)]
 async fn law_01_a_late_result_does_not_touch_the_score() {
-    let world = setup("a1@a b1@b").breakers(trips_after(100)).build();
-    world.script.play("a1", [Act::Answer(503, secs(1))]);
-    let call = world.begin();
-    let call = tokio::spawn(call);
-    sleep(ms(500)).await;
-    world.command("a1", Command::Reset);
-    let _ = call.await.expect("no panic");
-    assert_eq!(world.model("a1").outcomes, 0.0);
+    for status in [503, 200] {
+        let world = setup("a1@a b1@b").breakers(trips_after(100)).build();
+        world.script.play("a1", [Act::Answer(status, secs(1))]);
+        let call = world.begin();
+        let call = tokio::spawn(call);
+        sleep(ms(500)).await;
+        world.command("a1", Command::Reset);
+        let _ = call.await.expect("no panic");
+        assert_eq!((world.model("a1").outcomes, world.model("a1").usual_latency), (0.0, None), "{status}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
