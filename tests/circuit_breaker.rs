@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 use tokio::time::{sleep, timeout};
-use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit};
+use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
 use tower_failover::{
-    BreakerConfig, CircuitBreakerLayer, Command, Model, Models, Provider, State, Trip, Verdict, circuit_breaker::Error,
-    classify,
+    BreakerConfig, Charge, CircuitBreakerLayer, Command, Cooldown, Model, Models, Provider, State, Trip, Verdict,
+    Vouches, circuit_breaker::Error, classify,
 };
 use tower_test::mock::{self, Handle};
 
@@ -241,6 +241,42 @@ async fn a_classifier_says_what_counts() {
         call.await.expect_err("the caller's fault");
     }
     assert_eq!(state(&models, "sdxl"), State::Closed);
+}
+
+/// A failure of the provider comes first; who vouches for it ends its run of failures.
+#[tokio::test(start_paused = true)]
+async fn a_success_may_begin_a_cooldown_and_need_not_vouch_for_its_provider() {
+    let limit = Cooldown::For(Duration::from_secs(7));
+    let rows = [
+        (None, None, State::Closed, 0),
+        (None, Some(Vouches::Fully), State::Closed, 0),
+        (None, Some(Vouches::Alive), State::Closed, 0),
+        (None, Some(Vouches::Back), State::Closed, 1),
+        (None, Some(Vouches::No), State::Closed, 1),
+        (Some(limit), None, State::Open, 0),
+    ];
+    for (cooldown, vouches, expected, run) in rows {
+        let models = models(two_in_a_row());
+        let layer = CircuitBreakerLayer::new(models.clone(), "sdxl").expect("known");
+        let layer = layer.classify(classify(move |result: Result<&&str, &io::Error>| {
+            let mut verdict = Verdict::success();
+            match result {
+                Ok(_) => (verdict.cooldown, verdict.vouches) = (cooldown, vouches),
+                Err(_) => verdict.charge = Charge::Provider,
+            }
+            verdict
+        }));
+        let client = service_fn(|prompt: &'static str| async move {
+            if prompt.is_empty() { Err(io::Error::other("no prompt")) } else { Ok("a picture") }
+        });
+        let mut client = layer.layer(client);
+        client.ready().await.expect("ready").call("").await.expect_err("no prompt");
+        client.ready().await.expect("ready").call("a dashboard").await.expect("answered");
+        let snapshot = models.snapshot();
+        let of_provider = snapshot.provider("nexa").expect("known").breaker.consecutive_failures;
+        let state = snapshot.model("sdxl").expect("known").breaker.state;
+        assert_eq!((state, of_provider), (expected, run), "{cooldown:?} {vouches:?}");
+    }
 }
 
 #[derive(Clone)]
