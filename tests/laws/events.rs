@@ -8,7 +8,8 @@ use futures::poll;
 use std::time::Duration;
 use tokio::time::advance;
 use tower_failover::{
-    Budget, Cause, Command, Cooldown, Event, EventKind, Events, Models, Operation, Plan, State, Tier, Verdict,
+    BreakerConfig, Budget, Cause, Command, Cooldown, Event, EventKind, Events, Models, Operation, Plan, State, Tier,
+    Trip, Verdict,
     defaults::{SUSPECT_CALLS, SUSPECT_SUCCESSES},
 };
 
@@ -45,6 +46,23 @@ fn state(models: &Models, name: &str) -> State {
         Some(name) => snapshot.provider(name).expect("a provider").breaker.state,
         None => snapshot.model(name).expect("a model").breaker.state,
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_that_is_too_slow_opens_a_breaker_and_that_is_told() {
+    let slow = BreakerConfig::default().trip([Trip::slow_call_rate(0.5, secs(1), 2, secs(600))]);
+    let world = setup("a1@a").breakers(slow).build();
+    let mut events = world.models.events();
+    world.script.play("a1", [Act::Answer(200, secs(2))]);
+    answer(world.ask().await);
+    assert_eq!(told(&mut events), []);
+    answer(world.ask().await);
+    assert_eq!(state(&world.models, "a1"), State::Open);
+    let event = only(&mut events);
+    assert!(
+        matches!(event.kind, EventKind::Transition { to: State::Open, cause: Cause::SlowCallRate { .. }, .. }),
+        "{event}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
