@@ -1,6 +1,9 @@
 //! What is left of a permit once the head has come: the call, until its body has ended.
 
-use super::{Entered, HUNG, PANICKED, Permit};
+use super::{
+    Entered, Permit,
+    settle::{HUNG, PANICKED},
+};
 use crate::{
     classify::{Verdict, Why},
     lane::Lane,
