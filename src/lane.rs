@@ -132,6 +132,7 @@ impl<T> Swap<T> {
         (0..self.stripes()).map(|stripe| self.lane(stripe))
     }
 
+    #[cold]
     fn see(&self) -> Seen<T> {
         // In this order: one that is exchanged in between is seen to be so.
         let exchanges = self.exchanges();
@@ -159,10 +160,11 @@ impl<T> Clone for Swap<T> {
     }
 }
 
-/// A handle of a [`Swap`] that somebody keeps, so that the next look costs no more than to see that it is still the one.
+/// A handle of a [`Swap`] that somebody keeps, with what was found in the value, so that the next look costs no more than to
+/// see that it is still the one.
 #[derive(Debug)]
-pub(crate) struct Kept<T> {
-    seen: Option<Seen<T>>,
+pub(crate) struct Kept<T, F = ()> {
+    seen: Option<(Seen<T>, F)>,
     stripe: usize,
 }
 
@@ -173,20 +175,24 @@ pub(crate) struct Seen<T> {
     exchanges: usize,
 }
 
-impl<T> Kept<T> {
+impl<T, F> Kept<T, F> {
     pub(crate) const fn new() -> Self {
         Self { seen: None, stripe: 0 }
     }
 
     /// The value of now, on the stripe of the calling thread.
     #[inline]
-    pub(crate) fn get(&mut self, swap: &Swap<T>) -> &Seen<T> {
+    pub(crate) fn get(&mut self, swap: &Swap<T>, find: impl FnOnce(&T) -> F) -> &(Seen<T>, F) {
         let stripe = stripe::mine(swap.stripes());
-        if self.stripe != stripe || self.seen.as_ref().is_some_and(|seen| !seen.is_of(swap)) {
+        if self.stripe != stripe || self.seen.as_ref().is_some_and(|(seen, _)| !seen.is_of(swap)) {
             self.seen = None;
             self.stripe = stripe;
         }
-        self.seen.get_or_insert_with(|| swap.see())
+        self.seen.get_or_insert_with(|| {
+            let seen = swap.see();
+            let found = find(&seen.lane);
+            (seen, found)
+        })
     }
 }
 

@@ -170,11 +170,11 @@ pub mod defaults {
         failover::{ATTEMPT_TIMEOUT, DEADLINE, MAX_ATTEMPTS, PROBE_MARGIN, PROTECT_FLOOR, PROTECT_QUANTILE},
         health::DEFAULT_LATENCY,
         machine::{
+            calls::{HANG_FLOOR, HANG_MULTIPLE},
             cooldown::{
                 COOLDOWN_JITTER, FIRST_COOLDOWN, LONGEST_GROWING_COOLDOWN, MAX_COOLDOWN, MIN_COOLDOWN,
                 PROVIDER_LIMIT_WINDOW, UNPAID_COOLDOWN,
             },
-            ewma::{HANG_FLOOR, HANG_MULTIPLE},
             explore::{EXPLORE_AT_MOST, EXPLORE_EVERY, EXPLORE_WITHIN},
             history::{HISTORY_CELL, HISTORY_CELLS},
             latency::{

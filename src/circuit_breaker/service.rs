@@ -57,7 +57,8 @@ impl<F> fmt::Debug for Keyed<F> {
 pub struct CircuitBreaker<S, W, K> {
     guard: Striped<Guard<W, K>>,
     inner: S,
-    registry: Kept<Registry>,
+    /// With the model's number there, if it is there still.
+    registry: Kept<Registry, Option<usize>>,
     /// What the breaker said when readiness was asked for: the service inside was not readied then.
     refused: Option<(Refused, Nanos)>,
 }
@@ -154,9 +155,10 @@ where
     type Future = ResponseFuture<S, Req, Fixed, K>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        let registry = self.guard.models.kept(&mut self.registry).lane();
+        let named = &self.guard.which.0;
+        let (registry, index) = self.guard.models.kept(&mut self.registry, |registry| named.index(registry));
+        let registry = registry.lane();
         // One that is there no longer is told of by the call.
-        let index = self.guard.which.0.index(registry).ok();
         self.refused = index.filter(|index| !Permit::is_closed(registry, *index)).and_then(|index| {
             let now = registry.now();
             Permit::peek(registry, index, now).err().map(|refused| (refused, now))
@@ -168,13 +170,12 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let registry = self.guard.models.kept(&mut self.registry).lane();
-        let index = match self.guard.which.0.index(registry) {
-            Ok(index) => index,
-            Err(unknown) => {
-                self.inner = self.inner.clone();
-                return ResponseFuture::refused(Error::Unknown(unknown));
-            }
+        let named = &self.guard.which.0;
+        let (registry, index) = self.guard.models.kept(&mut self.registry, |registry| named.index(registry));
+        let registry = registry.lane();
+        let Some(index) = *index else {
+            self.inner = self.inner.clone();
+            return ResponseFuture::refused(Error::Unknown(named.unknown()));
         };
         if let Some((refused, now)) = self.refused.take() {
             return ResponseFuture::refused(Error::Rejected(Rejected::new(registry.clone(), index, refused, now)));
@@ -238,8 +239,8 @@ where
         let now = guard.models.read(Registry::now);
         let registry = guard.models.local_for(key(&request), now);
         match model.index(&registry) {
-            Ok(index) => self.oneshot(guard, registry, index, now, request),
-            Err(unknown) => ResponseFuture::refused(Error::Unknown(unknown)),
+            Some(index) => self.oneshot(guard, registry, index, now, request),
+            None => ResponseFuture::refused(Error::Unknown(model.unknown())),
         }
     }
 }

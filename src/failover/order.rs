@@ -206,9 +206,9 @@ pub(super) fn ordered(order: &dyn Order, candidates: &Candidates, registry: &Reg
             score: live.score.score(now),
             success: live.score.success(now),
             outcomes: live.score.outcomes(now),
-            usual_latency: live.pace.usual_head().map(Duration::from_nanos),
-            usual_first_byte: live.pace.usual_first_byte().map(Duration::from_nanos),
-            in_flight: live.flow.in_flight(),
+            usual_latency: live.calls.usual_head().map(Duration::from_nanos),
+            usual_first_byte: live.calls.usual_first_byte().map(Duration::from_nanos),
+            in_flight: live.calls.in_flight(),
             index,
             number: live.number,
         }

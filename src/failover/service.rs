@@ -140,7 +140,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let engine = self.engine.local();
         let request = engine.resend.prepare(request);
-        let registry = engine.models.kept(&mut self.registry).clone();
+        let registry = engine.models.kept(&mut self.registry, |_| ()).0.clone();
         ResponseFuture::new(engine, registry, self.clients.clone(), request, self.plan.clone())
     }
 }

@@ -5,8 +5,7 @@ use crate::{
     log::say,
     machine::{
         Nanos,
-        ewma::Pace,
-        flow::Flow,
+        calls::Calls,
         nanos,
         score::{SCORE_FADES, Score, Tier},
         stripe::{self, Padded},
@@ -58,8 +57,7 @@ pub(super) struct Endpoint {
     pub(super) model: Model,
     epoch: Instant,
     score: Score,
-    pace: Pace,
-    flow: Flow,
+    calls: Calls,
     /// When a call last ended, plus one; 0 before the first. For each stripe.
     ended: Box<[Padded<AtomicU64>]>,
 }
@@ -71,8 +69,7 @@ impl Endpoint {
             model: Model::new(name.clone(), name),
             epoch: Instant::now(),
             score: Score::new(),
-            pace: Pace::new(stripes),
-            flow: Flow::new(stripes),
+            calls: Calls::new(stripes, 0),
             ended: (0..stripes).map(|_| Padded(AtomicU64::new(0))).collect(),
         }
     }
@@ -88,24 +85,24 @@ impl Endpoint {
 
     /// A call begins.
     pub(super) fn started(&self) {
-        self.flow.start();
+        self.calls.mine().begin(0);
     }
 
     /// A call begun at `started` was answered, by a success or not.
     pub(super) fn answered(&self, started: Nanos, success: bool, now: Nanos) {
-        self.pace.answered(started, success.then_some(now.saturating_sub(started)));
+        self.calls.mine().answered(started, success.then_some(now.saturating_sub(started)));
     }
 
     /// Whether a call that is dropped now, without an answer, was hanging.
     pub(super) fn hung(&self, started: Nanos, now: Nanos) -> bool {
-        self.pace.hung(started, started, now)
+        self.calls.hung(started, started, now)
     }
 
     /// A call has ended; `None` is nobody's fault.
     pub(super) fn ended(&self, success: Option<bool>, now: Nanos) {
         // Before it is no longer in flight: whoever finds nothing in flight finds when that came to be.
         self.ended[stripe::mine(self.ended.len())].0.store(now.saturating_add(1), Ordering::Relaxed);
-        self.flow.end();
+        self.calls.mine().end();
         self.tier_changed(success.and_then(|success| self.score.record(success, now)));
     }
 
@@ -117,15 +114,15 @@ impl Endpoint {
             score: self.score.score(now),
             outcomes: self.score.outcomes(now),
             tier,
-            usual_latency: self.pace.usual().map(Duration::from_nanos),
-            in_flight: self.flow.in_flight(),
-            calls: self.flow.started(),
+            usual_latency: self.calls.usual().map(Duration::from_nanos),
+            in_flight: self.calls.in_flight(),
+            calls: self.calls.started(),
         }
     }
 
     fn cost(&self, default_latency: Nanos, now: Nanos) -> Cost {
-        let in_flight = self.flow.in_flight();
-        let latency = self.pace.usual().unwrap_or(default_latency);
+        let in_flight = self.calls.in_flight();
+        let latency = self.calls.usual().unwrap_or(default_latency);
         let latency = if in_flight == 0 { self.faded(latency, now) } else { latency };
         Cost::expected(latency, in_flight, self.score.score(now))
     }

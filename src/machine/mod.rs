@@ -6,17 +6,15 @@
 
 pub(crate) mod breaker;
 pub(crate) mod budget;
+pub(crate) mod calls;
 pub(crate) mod config;
 pub(crate) mod cooldown;
 pub(crate) mod count_window;
 pub(crate) mod divisor;
-pub(crate) mod ewma;
 pub(crate) mod explore;
-pub(crate) mod flow;
 pub(crate) mod gate;
 pub(crate) mod history;
 pub(crate) mod latency;
-pub(crate) mod pending;
 pub(crate) mod plan;
 pub(crate) mod quantile;
 pub(crate) mod ramp;

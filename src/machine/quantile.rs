@@ -7,7 +7,10 @@
 //! A single stripe, as each key has, writes down the first few different ones without a histogram, a word for each bucket
 //! and minute. What finds no word goes to a histogram, which is made then; those that have one stay with it.
 
-use super::{Nanos, nanos, stripe};
+use super::{
+    Nanos, nanos,
+    stripe::{self, Mine},
+};
 use crate::sync::{AtomicU64, Ordering};
 use std::{sync::OnceLock, time::Duration};
 
@@ -52,30 +55,27 @@ impl Quantiles {
         Self { stripes: OnceLock::new(), count: stripes, only: OnceLock::new() }
     }
 
-    /// Notes what a success took.
+    /// Notes what a success took, on a stripe of as many.
     #[inline]
-    pub(crate) fn record(&self, took: Nanos, now: Nanos) {
-        match self.stripes.get() {
-            Some(stripes) => self.record_in(stripes, took, now),
-            None => self.record_otherwise(took, now),
+    pub(crate) fn record(&self, mine: Mine, took: Nanos, now: Nanos) {
+        let (minute, bucket) = (minute(now), bucket(took));
+        match self.stripes.get().and_then(|stripes| stripes.get(mine.index())) {
+            Some(stripe) => {
+                let cell = &stripe.0[bank(minute)][bucket];
+                mine.update(cell, |word| Some(one_more(word, minute)));
+            }
+            None => self.record_otherwise(mine, minute, bucket),
         }
     }
 
-    #[inline]
-    fn record_in(&self, stripes: &[stripe::Padded<Banks>], took: Nanos, now: Nanos) {
-        let minute = minute(now);
-        let mine = stripe::Mine::of(self.count);
-        let cell = &stripes[mine.index()].0[bank(minute)][bucket(took)];
-        mine.update(cell, |word| Some(one_more(word, minute)));
-    }
-
     #[inline(never)]
-    fn record_otherwise(&self, took: Nanos, now: Nanos) {
+    fn record_otherwise(&self, mine: Mine, minute: u64, bucket: usize) {
         if self.count == 1 {
-            self.only.get_or_init(Box::default).record(minute(now), bucket(took));
+            self.only.get_or_init(Box::default).record(minute, bucket);
         } else {
             let new = || (0..self.count).map(|_| stripe::Padded(banks())).collect();
-            self.record_in(self.stripes.get_or_init(new), took, now);
+            let cell = &self.stripes.get_or_init(new)[mine.index()].0[bank(minute)][bucket];
+            mine.update(cell, |word| Some(one_more(word, minute)));
         }
     }
 
@@ -204,6 +204,10 @@ mod tests {
     const SECOND: Nanos = 1_000_000_000;
     const MILLI: Nanos = 1_000_000;
 
+    fn record(quantiles: &Quantiles, took: Nanos, now: Nanos) {
+        quantiles.record(Mine::of(quantiles.count), took, now);
+    }
+
     #[test]
     fn buckets_follow_each_other_without_a_gap() {
         assert_eq!((bucket(0), bucket((1 << FIRST) - 1), bucket(1 << FIRST)), (0, 0, 1));
@@ -218,21 +222,21 @@ mod tests {
     fn too_few_are_none() {
         let quantiles = Quantiles::new(1);
         assert_eq!(quantiles.quantile(0.99, 1, 0), None);
-        (0..19).for_each(|_| quantiles.record(MILLI, 0));
+        (0..19).for_each(|_| record(&quantiles, MILLI, 0));
         assert_eq!(quantiles.quantile(0.99, 20, 0), None);
-        quantiles.record(MILLI, 0);
+        record(&quantiles, MILLI, 0);
         assert!(quantiles.quantile(0.99, 20, 0).is_some());
     }
 
     #[test]
     fn what_is_two_minutes_old_is_forgotten() {
         let quantiles = Quantiles::new(1);
-        (0..100).for_each(|_| quantiles.record(10 * SECOND, 0));
-        (0..100).for_each(|_| quantiles.record(MILLI, 60 * SECOND));
+        (0..100).for_each(|_| record(&quantiles, 10 * SECOND, 0));
+        (0..100).for_each(|_| record(&quantiles, MILLI, 60 * SECOND));
         assert!(quantiles.quantile(0.99, 1, 119 * SECOND) > Some(10 * SECOND));
         assert!(quantiles.quantile(0.99, 1, 120 * SECOND) < Some(2 * MILLI));
         assert_eq!(quantiles.quantile(0.99, 1, 180 * SECOND), None);
-        (0..100).for_each(|_| quantiles.record(SECOND, 1_000_000 * SECOND));
+        (0..100).for_each(|_| record(&quantiles, SECOND, 1_000_000 * SECOND));
         assert!(quantiles.quantile(0.01, 1, 1_000_000 * SECOND) >= Some(SECOND), "nothing of old in a cell");
     }
 
@@ -241,12 +245,12 @@ mod tests {
         let quantiles = Quantiles::new(1);
         for second in 0..3_600 {
             for bucket in 0..FEW as u64 / 2 {
-                quantiles.record(MILLI << bucket, second * SECOND);
+                record(&quantiles, MILLI << bucket, second * SECOND);
             }
         }
         let others = || quantiles.only.get().is_some_and(|only| only.others.get().is_some());
         assert!(!others());
-        (0..=FEW as u64 / 2).for_each(|bucket| quantiles.record(MILLI << bucket, 3_599 * SECOND));
+        (0..=FEW as u64 / 2).for_each(|bucket| record(&quantiles, MILLI << bucket, 3_599 * SECOND));
         assert!(others());
         // Of two minutes, with each of the times 120 times and once, and one more.
         assert_eq!(quantiles.quantile(1.0, 485, 3_599 * SECOND), Some(upper_end(bucket(MILLI << 4))));
@@ -260,7 +264,7 @@ mod tests {
             for thread in 0..4_u64 {
                 let quantiles = &quantiles;
                 scope.spawn(move || {
-                    (0..1_000).for_each(|call| quantiles.record(MILLI << ((call + thread) % 12), 0));
+                    (0..1_000).for_each(|call| record(quantiles, MILLI << ((call + thread) % 12), 0));
                 });
             }
         });
@@ -277,8 +281,8 @@ mod tests {
             let mut now = 0;
             for (call, (took, pass)) in calls.into_iter().enumerate() {
                 now += pass / if call % 3 == 0 { 1 } else { 100 };
-                one.record(took * 300 * MILLI, now);
-                many.record(took * 300 * MILLI, now);
+                record(&one, took * 300 * MILLI, now);
+                record(&many, took * 300 * MILLI, now);
                 for share in [0.01, 0.5, 0.99] {
                     for least in [1, 20] {
                         prop_assert_eq!(one.quantile(share, least, now), many.quantile(share, least, now));
@@ -293,7 +297,7 @@ mod tests {
             share in 0.01..1.0_f64,
         ) {
             let quantiles = Quantiles::new(1);
-            times.iter().for_each(|took| quantiles.record(*took, 0));
+            times.iter().for_each(|took| record(&quantiles, *took, 0));
             times.sort_unstable();
             let exact = times[((times.len() as f64 * share).ceil() as usize).max(1) - 1];
             let found = quantiles.quantile(share, 1, 0).expect("some");

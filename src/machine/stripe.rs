@@ -74,6 +74,12 @@ impl Mine {
         }
     }
 
+    /// That of any thread.
+    #[inline]
+    pub(crate) fn other(index: usize) -> Self {
+        Self { index, alone: false }
+    }
+
     #[cold]
     fn elsewhere(stripes: usize) -> Self {
         if stripes == count() && PLACE.get().among == 0 {
@@ -115,58 +121,15 @@ impl Mine {
     }
 }
 
-/// One of these for each stripe, on cache lines of its own; or a single one for all threads, as small as it is.
-#[derive(Debug)]
-pub(crate) struct Stripes<T> {
-    many: Box<[Padded<T>]>,
-    /// Where there are not many.
-    only: T,
-}
-
-impl<T> Stripes<T> {
-    pub(crate) fn new(count: usize, each: impl Fn() -> T) -> Self {
-        let many = if count > 1 { count } else { 0 };
-        Self { many: (0..many).map(|_| Padded(each())).collect(), only: each() }
-    }
-
-    /// That of the calling thread.
-    #[inline]
-    pub(crate) fn mine(&self) -> (Mine, &T) {
-        let place = PLACE.get();
-        match self.many.get(place.mine.index) {
-            Some(stripe) if place.among == self.many.len() => (place.mine, &stripe.0),
-            _ => self.elsewhere(),
-        }
-    }
-
-    #[cold]
-    fn elsewhere(&self) -> (Mine, &T) {
-        if self.many.is_empty() {
-            return (Mine { index: 0, alone: false }, &self.only);
-        }
-        let mine = Mine::of(self.many.len());
-        (mine, self.get(mine.index))
-    }
-
-    /// That of [`Mine::index`].
-    #[inline]
-    pub(crate) fn get(&self, index: usize) -> &T {
-        self.many.get(index).map_or(&self.only, |stripe| &stripe.0)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        (0..self.many.len().max(1)).map(|index| self.get(index))
-    }
-}
-
 /// So many words for each stripe, on cache lines of its own unless it is the only one.
 #[derive(Debug)]
 pub(crate) struct Words {
     words: Box<[AtomicU64]>,
     /// Where the first stripe begins, and how far it is to the next.
     first: u16,
+    step: u16,
+    each: u16,
     count: u16,
-    step: u32,
 }
 
 /// Words of a padded line.
@@ -178,7 +141,7 @@ impl Words {
         let words: Box<[AtomicU64]> = (0..count * step + spare).map(|_| AtomicU64::new(0)).collect();
         // The allocator has put it anywhere; a line begins within the next few words.
         let first = words.as_ptr().align_offset(align_of::<Padded<()>>()).min(spare);
-        Self { words, first: first as u16, count: count as u16, step: step as u32 }
+        Self { words, first: first as u16, step: step as u16, each: each as u16, count: count as u16 }
     }
 
     /// That of the calling thread.
@@ -191,9 +154,21 @@ impl Words {
         self.count.into()
     }
 
+    /// All words of a stripe.
+    #[inline]
+    pub(crate) fn of(&self, stripe: usize) -> &[AtomicU64] {
+        let first = self.begins(stripe);
+        self.words.get(first..first + usize::from(self.each)).unwrap_or_default()
+    }
+
+    #[inline]
+    fn begins(&self, stripe: usize) -> usize {
+        usize::from(self.first) + stripe * usize::from(self.step)
+    }
+
     #[inline]
     pub(crate) fn get(&self, stripe: usize, word: usize) -> &AtomicU64 {
-        &self.words[usize::from(self.first) + stripe * self.step as usize + word]
+        &self.words[self.begins(stripe) + word]
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &AtomicU64> {
@@ -289,27 +264,24 @@ mod tests {
             distinct.clone().for_each(|(stripe, word)| _ = words.get(stripe, word).fetch_add(1, Ordering::Relaxed));
             assert!(distinct.clone().all(|(stripe, word)| words.get(stripe, word).load(Ordering::Relaxed) == 1));
             assert_eq!(words.iter().map(|word| word.load(Ordering::Relaxed)).sum::<u64>(), (count * each) as u64);
-            let stripes = Stripes::new(count, || AtomicU64::new(0));
-            assert_eq!(stripes.iter().map(line).collect::<HashSet<_>>().len(), count);
+            assert!((0..count).all(|stripe| words.of(stripe).len() == each));
+            assert!((0..count).all(|stripe| std::ptr::eq(&words.of(stripe)[each - 1], words.get(stripe, each - 1))));
         }
         assert_eq!(Words::new(1, 20).words.len(), 20);
-        assert!(Stripes::new(1, || 0).many.is_empty());
     }
 
     #[test]
     fn each_thread_writes_to_the_stripe_of_its_own() {
         for count in [1, 2, count(), 64] {
-            let stripes = Stripes::new(count, || AtomicU64::new(0));
+            let words = Words::new(count, 1);
             // The first time a thread asks, and later.
             for _ in 0..2 {
-                let (mine, word) = stripes.mine();
-                assert_eq!(mine.index, Mine::of(count).index);
-                assert_eq!(mine.alone, Mine::of(count).alone);
-                assert!(std::ptr::eq(word, stripes.get(mine.index)));
+                let mine = words.mine();
+                assert_eq!((mine.index, mine.alone), (Mine::of(count).index, Mine::of(count).alone));
             }
-            let first = std::thread::scope(|scope| scope.spawn(|| stripes.mine().0.index).join().expect("no panic"));
+            let first = std::thread::scope(|scope| scope.spawn(|| words.mine().index).join().expect("no panic"));
             assert!(first < count);
-            assert_eq!(stripes.iter().count(), count);
+            assert_eq!(words.stripes(), count);
         }
     }
 

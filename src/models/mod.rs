@@ -74,9 +74,15 @@ impl Named {
 
     /// Its number in this registry, if it is there still.
     #[inline]
-    pub(crate) fn index(&self, registry: &Registry) -> Result<usize, UnknownName> {
+    pub(crate) fn index(&self, registry: &Registry) -> Option<usize> {
         let still = registry.models.get(self.index).is_some_and(|live| live.model.has_name(&self.name));
-        if still { Ok(self.index) } else { registry.find(&self.name).ok_or_else(|| UnknownName::model(&self.name)) }
+        if still { Some(self.index) } else { registry.find(&self.name) }
+    }
+
+    /// That it is there no longer.
+    #[cold]
+    pub(crate) fn unknown(&self) -> UnknownName {
+        UnknownName::model(&self.name)
     }
 }
 
@@ -311,8 +317,12 @@ impl Models {
 
     /// The same, for one who comes often.
     #[inline]
-    pub(crate) fn kept<'a>(&self, kept: &'a mut Kept<Registry>) -> &'a Seen<Registry> {
-        kept.get(&self.registry)
+    pub(crate) fn kept<'a, F>(
+        &self,
+        kept: &'a mut Kept<Registry, F>,
+        find: impl FnOnce(&Registry) -> F,
+    ) -> &'a (Seen<Registry>, F) {
+        kept.get(&self.registry, find)
     }
 
     /// The registry of now, which may be the one that was seen.

@@ -78,7 +78,7 @@ impl Registry {
 
     /// All calls to a provider so far.
     pub(crate) fn calls(&self, provider: usize) -> u64 {
-        self.catalogue.models_of(provider).iter().map(|index| self.models[*index].flow.started()).sum()
+        self.catalogue.models_of(provider).iter().map(|index| self.models[*index].calls.started()).sum()
     }
 
     /// Whether a last resort may go through to this provider now: one a second, and the next a second later at the latest.

@@ -151,10 +151,10 @@ fn model(registry: &Registry, index: usize, now: Nanos) -> ModelSnapshot {
         latency_factor: live.score.latency_factor(now),
         outcomes: live.score.outcomes(now),
         tier: registry.tier(index, now),
-        usual_latency: live.pace.usual_head().map(Duration::from_nanos),
-        usual_first_byte: live.pace.usual_first_byte().map(Duration::from_nanos),
-        in_flight: live.flow.in_flight(),
-        calls: live.flow.started(),
+        usual_latency: live.calls.usual_head().map(Duration::from_nanos),
+        usual_first_byte: live.calls.usual_first_byte().map(Duration::from_nanos),
+        in_flight: live.calls.in_flight(),
+        calls: live.calls.started(),
     }
 }
 
@@ -164,7 +164,7 @@ fn provider(registry: &Registry, index: usize, live: &LiveProvider, now: Nanos) 
         name: live.provider.name().to_owned(),
         breaker: breaker(&live.breaker, now),
         budget_left: live.budget_left(calls, now),
-        in_flight: members.iter().map(|index| registry.models[*index].flow.in_flight()).sum(),
+        in_flight: members.iter().map(|index| registry.models[*index].calls.in_flight()).sum(),
         calls,
     }
 }

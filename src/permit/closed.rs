@@ -1,11 +1,11 @@
 //! The way of nearly every call: both breakers are closed when it comes, and still the same when it has succeeded. It
 //! takes no lock and changes no state. Whatever else a call may come to is the permit's own business.
 
-use super::{Entered, Permit};
+use super::Permit;
 use crate::{
     classify::{Charge, Verdict, Vouches},
     lane::Lane,
-    machine::{Nanos, breaker::Ticket, pending::Place},
+    machine::{Nanos, breaker::Ticket, calls::Place},
     metrics::is_heard,
     models::Registry,
     outcome::{AttemptEnd, StatusKind},
@@ -37,9 +37,8 @@ impl Closed {
         now: Nanos,
         call: impl FnOnce() -> T,
     ) -> (Permit, T) {
-        let live = &registry.models[index];
-        live.flow.start();
-        let calling = Calling { closed: self, registry, index, now, place: live.pending.begin(now) };
+        let place = registry.models[index].calls.mine().begin(now);
+        let calling = Calling { closed: self, registry, index, now, place };
         let result = call();
         let permit = calling.permit(false);
         std::mem::forget(calling);
@@ -67,7 +66,7 @@ impl Calling<'_> {
             provider,
             started: self.now,
             place: self.place,
-            gates: Entered(None),
+            gated: false,
             begun: true,
             waiting: false,
             entered: panicked,
@@ -131,24 +130,16 @@ impl Permit {
         };
         let (live, provider) = (self.live(), self.live_provider());
         let same = live.breaker.is_at(generation) && provider.breaker.is_at(of_provider);
-        if !same || live.score.counts_latency() {
+        if !same || !self.begun || self.gated || live.score.counts_latency() {
             return false;
         }
-        let took = now.saturating_sub(self.started);
-        live.answered(self.started, true, now);
         provider.succeeded();
-        if self.begun {
-            live.flow.end();
-        }
-        let (of_model, tier) = live.succeeded(generation, took, now);
-        let of_provider = provider.breaker.succeeded(of_provider, 0, now);
-        if let Some(place) = self.place {
-            live.pending.end(place);
-        }
+        let (slow, tier) = live.succeeded(generation, self.place, self.started, now);
+        let slow_provider = provider.breaker.succeeded(of_provider, 0, now);
         self.place = None;
         self.settled = true;
-        if of_model.is_some() || of_provider.is_some() || tier.is_some() {
-            self.tell_closed(of_model, of_provider, tier, now);
+        if slow || slow_provider || tier.is_some() {
+            self.judge(generation, of_provider, tier, now);
         }
         if is_heard() {
             self.count(AttemptEnd::of(verdict), StatusKind::of(&verdict.why), verdict.executed, now);

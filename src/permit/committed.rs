@@ -1,7 +1,7 @@
 //! What is left of a permit once the head has come: the call, until its body has ended.
 
 use super::{
-    Entered, Permit,
+    Permit, leave_gates,
     settle::{HUNG, PANICKED},
 };
 use crate::{
@@ -29,7 +29,8 @@ pub(crate) struct Committed {
     head_took: Nanos,
     /// Since when a poll has been waiting for the next frame: a slow reader is not a slow model.
     waiting_since: Option<Nanos>,
-    _gates: Entered,
+    /// Whether it counts against the bounds on calls under way.
+    gated: bool,
     /// Whether it is known how long the first frame took.
     arrived: bool,
     /// Whether our own poll is on the stack: set when a panic unwinds through it.
@@ -58,7 +59,7 @@ impl Committed {
             self.arrived = true;
             let now = self.registry.now();
             let took = now.saturating_sub(self.started);
-            self.registry.models[self.index].pace.first_byte(took);
+            self.registry.models[self.index].calls.mine().first_byte(took);
             // What nobody waited for was there before: a slow reader is not a slow model.
             let tier = self.began(if waited { took } else { self.head_took }, now);
             self.registry.tier_changed(self.index, tier, now);
@@ -101,7 +102,7 @@ impl Committed {
     fn close(&mut self, model: Outcome, provider: Outcome, now: Nanos) {
         self.settled = true;
         let live = &self.registry.models[self.index];
-        live.flow.end();
+        live.calls.mine().end();
         let (of_model, tier) = live.settle(self.model, model, None, self.head_took, now);
         let of_provider = self.registry.providers[live.provider].breaker.settle(self.provider, provider, None, now);
         self.registry.changed((self.index, of_model), (live.provider, of_provider.into()), now);
@@ -111,6 +112,9 @@ impl Committed {
 
 impl Drop for Committed {
     fn drop(&mut self) {
+        if self.gated {
+            leave_gates(&self.registry, self.index);
+        }
         if self.settled {
             return;
         }
@@ -169,7 +173,7 @@ impl Permit {
             started: self.started,
             head_took: took,
             waiting_since: None,
-            _gates: std::mem::take(&mut self.gates),
+            gated: std::mem::take(&mut self.gated),
             arrived: self.first_byte.is_some(),
             entered: false,
             settled: false,

@@ -16,7 +16,7 @@ use crate::{
     machine::{
         Nanos,
         breaker::{Admission, Breaker, Outcome, Refusal, Ticket},
-        pending::Place,
+        calls::Place,
     },
     model::Model,
     models::{LiveModel, LiveProvider, Registry},
@@ -37,7 +37,8 @@ pub(crate) struct Permit {
     started: Nanos,
     /// Among the calls under way.
     place: Option<Place>,
-    gates: Entered,
+    /// Whether it counts against the bounds on calls under way.
+    gated: bool,
     /// Whether the service inside has been called.
     begun: bool,
     /// Whether the upstream has been asked and has not answered: only then can it hang.
@@ -73,41 +74,51 @@ impl Refused {
     }
 }
 
-/// A place below the bounds on calls under way, of a model and of its provider, until it is dropped.
-#[derive(Default)]
-struct Entered(Option<(Lane<Registry>, usize)>);
+/// Counts against the bounds on calls under way, of a model and of its provider, until it is dropped or kept.
+struct Entered<'a> {
+    registry: &'a Registry,
+    index: usize,
+    gated: bool,
+}
 
-impl Entered {
-    fn enter(registry: &Lane<Registry>, index: usize) -> Result<Self, Refused> {
+impl<'a> Entered<'a> {
+    fn enter(registry: &'a Registry, index: usize) -> Result<Self, Refused> {
         let live = &registry.models[index];
         let provider = &registry.providers[live.provider];
-        if !live.gate.is_bounded() && !provider.gate.is_bounded() {
-            return Ok(Self(None));
-        }
-        if !live.gate.enter() {
+        let gated = live.gate.is_bounded() || provider.gate.is_bounded();
+        if gated && !live.gate.enter() {
             return Err(Refused::ModelFull);
         }
-        if !provider.gate.enter() {
+        if gated && !provider.gate.enter() {
             live.gate.leave();
             return Err(Refused::ProviderFull);
         }
-        Ok(Self(Some((registry.clone(), index))))
+        Ok(Self { registry, index, gated })
+    }
+
+    /// From now on somebody else sees to it.
+    fn keep(mut self) -> bool {
+        std::mem::take(&mut self.gated)
     }
 }
 
-impl Drop for Entered {
-    #[inline]
+impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        if let Some((registry, index)) = self.0.take() {
-            let live = &registry.models[index];
-            live.gate.leave();
-            registry.providers[live.provider].gate.leave();
+        if self.gated {
+            leave_gates(self.registry, self.index);
         }
     }
+}
+
+fn leave_gates(registry: &Registry, index: usize) {
+    let live = &registry.models[index];
+    live.gate.leave();
+    registry.providers[live.provider].gate.leave();
 }
 
 impl Permit {
     /// Whether both breakers are closed, which needs no clock to know.
+    #[inline]
     pub(crate) fn is_closed(registry: &Registry, index: usize) -> bool {
         let live = &registry.models[index];
         live.breaker.is_closed() && registry.providers[live.provider].breaker.is_closed()
@@ -185,7 +196,7 @@ impl Permit {
             provider,
             started: now,
             place: None,
-            gates: entered,
+            gated: entered.keep(),
             begun: false,
             waiting: false,
             entered: false,
@@ -199,8 +210,7 @@ impl Permit {
     #[inline]
     pub(crate) fn call<T>(&mut self, f: impl FnOnce() -> T) -> T {
         self.begun = true;
-        self.live().flow.start();
-        self.place = self.live().pending.begin(self.started);
+        self.place = self.live().calls.mine().begin(self.started);
         self.enter(f)
     }
 
@@ -238,9 +248,9 @@ impl Permit {
         if !self.live().breaker.is_live(self.model) {
             return;
         }
-        self.live().pace.head(nanos(opening.head));
+        self.live().calls.mine().head(nanos(opening.head));
         if let Some(first_byte) = opening.first_byte {
-            self.live().pace.first_byte(nanos(first_byte));
+            self.live().calls.mine().first_byte(nanos(first_byte));
             self.first_byte = Some(nanos(first_byte));
             self.registry.meters().first_byte(self.index, nanos(first_byte));
         }

@@ -1,11 +1,11 @@
 //! What comes of a permit: settling both breakers by one verdict, or by there being none.
 
-use super::Permit;
+use super::{Permit, leave_gates};
 use crate::{
     classify::{Charge, Cooldown, Executed, Verdict, Vouches, Why},
     machine::{
         Nanos,
-        breaker::{Changed, Evidence, Outcome, Ticket, Transition, Wait},
+        breaker::{Changed, Evidence, Outcome, Ticket, Wait},
         cooldown::{MAX_COOLDOWN, MIN_COOLDOWN},
         score::Tier,
     },
@@ -92,13 +92,10 @@ impl Permit {
 
     /// Tells what has changed by a success while closed.
     #[cold]
-    pub(super) fn tell_closed(
-        &self,
-        model: Option<Transition>,
-        provider: Option<Transition>,
-        tier: Option<Tier>,
-        now: Nanos,
-    ) {
+    pub(super) fn judge(&self, generation: u64, of_provider: u64, tier: Option<Tier>, now: Nanos) {
+        let took = now.saturating_sub(self.started);
+        let model = self.live().judge(generation, took, now);
+        let provider = self.live_provider().breaker.judge_slow_success(of_provider, 0, now);
         self.registry.changed((self.index, model.into()), (self.live().provider, provider.into()), now);
         self.registry.tier_changed(self.index, tier, now);
     }
@@ -172,17 +169,19 @@ impl Permit {
     /// It is no longer among the calls under way.
     pub(super) fn leave(&mut self) {
         if let Some(place) = self.place.take() {
-            self.live().pending.end(place);
+            self.live().calls.leave(place);
         }
     }
 
     pub(super) fn close(&mut self, model: Settlement, provider: Settlement, now: Nanos) {
         self.settled = true;
         self.leave();
-        drop(std::mem::take(&mut self.gates));
+        if std::mem::take(&mut self.gated) {
+            leave_gates(&self.registry, self.index);
+        }
         let live = self.live();
         if self.begun {
-            live.flow.end();
+            live.calls.mine().end();
         }
         let took = now.saturating_sub(self.started);
         let (of_model, tier) = live.settle(self.model, model.0, model.1, took, now);

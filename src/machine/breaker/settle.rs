@@ -38,20 +38,12 @@ impl Breaker {
         match (ticket, outcome, cooldown) {
             (Ticket::Uncounted, ..) | (Ticket::Counted { .. }, Outcome::Neutral, None) => Changed::default(),
             (Ticket::Counted { generation }, Outcome::Success, None) if self.is_at(generation) => {
-                self.succeeded(generation, took, now).into()
+                let slow = self.succeeded(generation, took, now);
+                if slow { self.judge_slow_success(generation, took, now).into() } else { Changed::default() }
             }
             (Ticket::Counted { .. }, Outcome::Success, None) => Changed::default(),
             _ => self.settle_locked(ticket, outcome, cooldown, took, now),
         }
-    }
-
-    /// Counts a success of the present generation, while closed. A slow one may open the breaker.
-    #[inline]
-    pub(crate) fn succeeded(&self, generation: u64, took: Nanos, now: Nanos) -> Option<Transition> {
-        if self.record_success(generation, took, now) {
-            return self.judge_slow_success(generation, took, now);
-        }
-        None
     }
 
     fn settle_locked(
@@ -99,11 +91,12 @@ impl Breaker {
         Changed { transition, cooldown_until }
     }
 
-    /// Counts a success, and says whether it is a slow one to some rule.
+    /// Counts a success of the present generation, while closed. Whether it is a slow one to some rule, which is to
+    /// [judge](Self::judge_slow_success) it then.
     #[inline]
-    fn record_success(&self, generation: u64, took: Nanos, now: Nanos) -> bool {
+    pub(crate) fn succeeded(&self, generation: u64, took: Nanos, now: Nanos) -> bool {
         self.run.reset(generation);
-        self.record(generation, true, took, now)
+        !self.counters.is_empty() && self.record(generation, true, took, now)
     }
 
     #[inline]
@@ -118,7 +111,7 @@ impl Breaker {
 
     /// A slow success takes the lock only if a rule seems to hold.
     #[cold]
-    fn judge_slow_success(&self, generation: u64, took: Nanos, now: Nanos) -> Option<Transition> {
+    pub(crate) fn judge_slow_success(&self, generation: u64, took: Nanos, now: Nanos) -> Option<Transition> {
         self.broken_rate(generation, true, took, now)?;
         let mut locked = self.lock();
         if self.word().generation != generation {
@@ -139,7 +132,7 @@ impl Breaker {
         let broken = match outcome {
             Outcome::Neutral => None,
             Outcome::Success => {
-                self.record_success(word.generation, took, now);
+                self.succeeded(word.generation, took, now);
                 self.broken_rate(word.generation, true, took, now)
             }
             Outcome::Failure(evidence) => {

@@ -5,12 +5,10 @@ use crate::{
     machine::{
         Nanos,
         breaker::{Breaker, Changed, Outcome, State, Ticket, Transition, Wait},
-        ewma::Pace,
+        calls::{Calls, PLACES, Place, Stripe},
         explore::Turns,
-        flow::Flow,
         gate::Gate,
         nanos,
-        pending::Pending,
         quantile::Quantiles,
         score::{Score, Tier},
     },
@@ -47,11 +45,9 @@ pub(crate) struct LiveModel {
 pub(crate) struct ModelState {
     /// Its own among all that a family of registries has had.
     pub(crate) number: usize,
-    pub(crate) pace: Pace,
-    pub(crate) flow: Flow,
+    pub(crate) calls: Calls,
     pub(crate) gate: Gate,
     pub(crate) score: Score,
-    pub(crate) pending: Pending,
     quantiles: Quantiles,
     /// How long a call under way must be waited for to be evidence, when that was last known; 0 before.
     long: AtomicU64,
@@ -77,11 +73,9 @@ impl LiveModel {
         let breaker = Arc::new(Breaker::new(Arc::clone(model.get_breaker()), 0, stripes, seed.seed));
         let state = Arc::new(ModelState {
             number: seed.number,
-            pace: Pace::new(stripes),
-            flow: Flow::new(stripes),
+            calls: Calls::new(stripes, PLACES),
             gate: Gate::new(model.get_max_in_flight()),
             score: Score::new(),
-            pending: Pending::new(stripes),
             quantiles: Quantiles::new(stripes),
             long: AtomicU64::new(0),
             unsuspected_until: AtomicU64::new(0),
@@ -114,10 +108,15 @@ impl LiveModel {
     /// Notes that a call begun at `started` has been answered now, by a success or not.
     #[inline]
     pub(crate) fn answered(&self, started: Nanos, success: bool, now: Nanos) {
+        self.answered_in(self.calls.mine(), started, success, now);
+    }
+
+    #[inline]
+    fn answered_in(&self, stripe: Stripe<'_>, started: Nanos, success: bool, now: Nanos) {
         let took = now.saturating_sub(started);
-        self.pace.answered(started, success.then_some(took));
+        stripe.answered(started, success.then_some(took));
         if success {
-            self.quantiles.record(took, now);
+            self.quantiles.record(stripe.index(), took, now);
         }
     }
 
@@ -153,15 +152,32 @@ impl LiveModel {
         (changed, tier)
     }
 
-    /// The same for a success of the breaker's present generation, while closed.
+    /// A call that nothing stood in the way of has succeeded, in the breaker's present generation; `place` is what it got
+    /// when it began. Where this says so, [`judge`](Self::judge) is to be asked what has come of it.
     #[inline]
-    pub(crate) fn succeeded(&self, generation: u64, took: Nanos, now: Nanos) -> (Option<Transition>, Option<Tier>) {
-        let tier = self.count(true, now);
-        let transition = self.breaker.succeeded(generation, took, now);
-        if let Some(transition) = &transition {
-            self.turned(transition, now);
+    pub(crate) fn succeeded(
+        &self,
+        generation: u64,
+        place: Option<Place>,
+        started: Nanos,
+        now: Nanos,
+    ) -> (bool, Option<Tier>) {
+        let stripe = self.calls.mine();
+        self.answered_in(stripe, started, true, now);
+        stripe.end();
+        if let Some(place) = place {
+            self.calls.leave(place);
         }
-        (transition, tier)
+        let tier = self.count(true, now);
+        (self.breaker.succeeded(generation, now.saturating_sub(started), now), tier)
+    }
+
+    /// Whether such a success opens the breaker, which only a slow one does.
+    #[cold]
+    pub(crate) fn judge(&self, generation: u64, took: Nanos, now: Nanos) -> Option<Transition> {
+        let transition = self.breaker.judge_slow_success(generation, took, now)?;
+        self.turned(&transition, now);
+        Some(transition)
     }
 
     #[cold]
@@ -174,7 +190,7 @@ impl LiveModel {
 
     #[cold]
     fn outage(&self) -> &Outage {
-        self.outage.get_or_init(|| Box::new(Outage::new(self.model.get_breaker(), self.flow.stripes())))
+        self.outage.get_or_init(|| Box::new(Outage::new(self.model.get_breaker(), self.calls.stripes())))
     }
 
     /// Which share of the requests is let through while traffic returns; `None` for all.
@@ -229,14 +245,14 @@ impl LiveModel {
 
     #[cold]
     fn seems_suspect(&self, now: Nanos) -> bool {
-        let answered = self.pace.latest_answered();
+        let answered = self.calls.latest_answered();
         let unanswered = |for_time: Nanos| match now.checked_sub(for_time) {
-            Some(until) if until > answered => self.pending.begun_within(answered, until),
+            Some(until) if until > answered => self.calls.begun_within(answered, until),
             _ => 0,
         };
         if unanswered(nanos(SUSPECT_FLOOR)) < SUSPECT_CALLS {
             // It takes five that have waited so long: there are not so many yet, or they began after the last one answered.
-            let few = self.pending.count() < SUSPECT_CALLS;
+            let few = self.calls.placed() < SUSPECT_CALLS;
             let until = if few { now } else { answered }.saturating_add(nanos(SUSPECT_FLOOR));
             self.unsuspected_until.store(until, Ordering::Relaxed);
             return false;
@@ -254,7 +270,7 @@ impl LiveModel {
 
     /// Whether a call begun at `started` that has waited for its upstream since `since`, and is dropped now, was hanging.
     pub(crate) fn hung(&self, started: Nanos, since: Nanos, now: Nanos) -> bool {
-        self.pace.hung(started, since, now)
+        self.calls.hung(started, since, now)
     }
 }
 
@@ -311,11 +327,11 @@ mod tests {
             let (mut now, mut under_way) = (nanos(SUSPECT_FLOOR), Vec::new());
             for op in ops {
                 match &op {
-                    Op::Begin => under_way.push((now, both.map(|model| model.pending.begin(now)))),
+                    Op::Begin => under_way.push((now, both.map(|model| model.calls.mine().begin(now)))),
                     Op::Answer(call) | Op::GiveUp(call) if !under_way.is_empty() => {
                         let (began, places) = under_way.swap_remove(call.index(under_way.len()));
                         for (model, place) in both.into_iter().zip(places) {
-                            place.into_iter().for_each(|place| model.pending.end(place));
+                            place.into_iter().for_each(|place| model.calls.leave(place));
                             if matches!(op, Op::Answer(_)) {
                                 model.answered(began, true, now);
                             }
