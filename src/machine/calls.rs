@@ -84,11 +84,8 @@ impl Calls {
     }
 
     /// A call that had this place is no longer one under way, wherever it ends.
-    #[inline]
     pub(crate) fn leave(&self, place: Place) {
-        if let Some(place) = self.of(Mine::other(place.stripe.into())).places.get(usize::from(place.place)) {
-            place.store(0, Ordering::Relaxed);
-        }
+        self.of(Mine::other(place.stripe.into())).free(place);
     }
 
     pub(crate) fn started(&self) -> u64 {
@@ -178,6 +175,23 @@ impl Stripe<'_> {
     #[inline]
     pub(crate) fn end(self) {
         self.mine.add(self.ended, 1);
+    }
+
+    /// The place of a call that began here is free again. Whether it did.
+    #[inline]
+    pub(crate) fn leave(self, place: Place) -> bool {
+        let here = usize::from(place.stripe) == self.mine.index();
+        if here {
+            self.free(place);
+        }
+        here
+    }
+
+    #[inline]
+    fn free(self, place: Place) {
+        if let Some(place) = self.places.get(usize::from(place.place)) {
+            place.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Notes that a call begun at `started` was answered, and for a success how long that took.

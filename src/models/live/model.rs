@@ -165,8 +165,8 @@ impl LiveModel {
         let stripe = self.calls.mine();
         self.answered_in(stripe, started, true, now);
         stripe.end();
-        if let Some(place) = place {
-            self.calls.leave(place);
+        if let Some(elsewhere) = place.filter(|place| !stripe.leave(*place)) {
+            self.calls.leave(elsewhere);
         }
         let tier = self.count(true, now);
         (self.breaker.succeeded(generation, now.saturating_sub(started), now), tier)
