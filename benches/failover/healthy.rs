@@ -7,6 +7,7 @@ use crate::{
     servers::{PRIMARY, Servers},
     stacks::{self, Upstreams},
 };
+use http::Uri;
 use serde_json::json;
 use std::time::Duration;
 use tokio::{task::JoinSet, time::Instant};
@@ -16,10 +17,10 @@ pub(crate) const ATTEMPT: Duration = Duration::from_secs(1);
 /// Requests under way when the client is saturated, each of which has a connection.
 const CONNECTIONS: usize = 64;
 
-fn contenders(servers: &Servers) -> Vec<Contender> {
+fn contenders(primary: &Uri, servers: &Servers) -> Vec<Contender> {
     let client = client();
-    let upstreams = Upstreams { primary: &servers.primary, fallback: &servers.fallback, attempt: ATTEMPT };
-    let bare = |name| Contender::bare(name, &client, request(below(&servers.primary)));
+    let upstreams = Upstreams { primary, fallback: &servers.fallback, attempt: ATTEMPT };
+    let bare = |name| Contender::bare(name, &client, request(below(primary)));
     let mut all = vec![bare("bare"), bare("bare again")];
     all.extend(stacks::all(&client, &upstreams));
     all
@@ -27,22 +28,34 @@ fn contenders(servers: &Servers) -> Vec<Contender> {
 
 /// One request after another.
 pub(crate) async fn latency(servers: &Servers, quick: bool, report: &mut Report) {
-    let contenders = contenders(servers);
+    let contenders = contenders(&servers.primary, servers);
     let effort = Effort {
         rounds: if quick { 3 } else { 20 },
         at_least: Duration::from_secs(if quick { 0 } else { 25 }),
         requests: if quick { 300 } else { 1500 },
     };
-    let columns = until_calm("latency, healthy", Judged::P50AndP99, quick, async || {
-        interleave(&contenders, PRIMARY, effort, &[1; 6]).await
+    one_after_another("healthy", &contenders, effort, quick, report).await;
+}
+
+/// The same where the upstream takes its time.
+pub(crate) async fn unhurried(servers: &Servers, quick: bool, report: &mut Report) {
+    let contenders = contenders(&servers.unhurried, servers);
+    let effort =
+        Effort { rounds: if quick { 3 } else { 20 }, at_least: Duration::ZERO, requests: if quick { 2 } else { 40 } };
+    one_after_another("healthy, takes 5 ms", &contenders, effort, quick, report).await;
+}
+
+async fn one_after_another(primary: &str, contenders: &[Contender], effort: Effort, quick: bool, report: &mut Report) {
+    let columns = until_calm(&format!("latency, {primary}"), Judged::P50AndP99, quick, async || {
+        interleave(contenders, PRIMARY, effort, &[1; 6]).await
     })
     .await;
-    columns.iter().for_each(|column| column.row(report, "healthy", "latency", &columns[0]));
+    columns.iter().for_each(|column| column.row(report, primary, "latency", &columns[0]));
 }
 
 /// As many requests as there can be.
 pub(crate) async fn throughput(servers: &Servers, quick: bool, report: &mut Report) {
-    let contenders = contenders(servers);
+    let contenders = contenders(&servers.primary, servers);
     // Short, so that all rows of a round find the same machine.
     let (rounds, requests) = if quick { (3, 10) } else { (100, 15) };
     let mut rates = Vec::new();

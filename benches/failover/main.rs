@@ -1,9 +1,9 @@
 //! What failover costs where it is used: around a real hyper client, against real hyper servers, over loopback sockets.
 //!
-//! `cargo bench --bench failover`, about two minutes. `-- --quick` is a few seconds, to see that it runs; `-- --json` ends
+//! `cargo bench --bench failover`, about two and a half minutes. `-- --quick` is a few seconds, to see that it runs; `-- --json` ends
 //! with one JSON object on the last line.
 //!
-//! The client is hyper-util's, over HTTP/1.1 with keep-alive. The servers answer at once, and so what a layer adds is
+//! The client is hyper-util's, over HTTP/1.1 with keep-alive. The servers answer at once, but for one, and so what a layer adds is
 //! compared with the least that a request can take. They share the client's thread: with two threads it is the scheduler's
 //! whim whether they share a core, and a request takes 25 µs or 100 µs by it. `-- --apart` gives them a thread of their own
 //! all the same. A time is from the call to the last byte of the answer's body; the requests are made before it begins.
@@ -93,6 +93,7 @@ fn main() -> ExitCode {
         }
         let servers = Servers::start(!apart.is_empty());
         healthy::latency(&servers, args.quick, &mut report).await;
+        healthy::unhurried(&servers, args.quick, &mut report).await;
         healthy::throughput(&servers, args.quick, &mut report).await;
         dead::all(&servers, args.quick, &mut report).await;
         Ok(())

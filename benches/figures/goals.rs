@@ -36,6 +36,8 @@ pub const RESILIENCE_STACKS: [&str; 2] = ["tower-resilience stack, defaults", "t
 pub const RETRIES: [&str; 2] = ["tower::retry + timeout, defaults", "tower::retry + timeout, as ours"];
 /// The primaries that are dead.
 pub const DEAD: [&str; 3] = ["refusing", "503", "hanging"];
+/// The primary that is no quicker than an upstream is.
+pub const UNHURRIED: &str = "healthy, takes 5 ms";
 pub const RECORDING: &str = "recording with n calls in the window";
 pub const OPENING: &str = "failures to open after n successes";
 pub const KEYED: &str = "keyed models";
@@ -61,8 +63,30 @@ pub fn all() -> Vec<Goal> {
         goal("rejected call", "≤ 1 read of the clock + 10 ns", rejected, "it says who, why, and when it will be back"),
         goal("rejected call, allocations", "0", rejected_allocations, ""),
         goal("each skipped candidate", "≤ 15 ns", skipped, "why, and until when, is noted of each"),
-        goal("loopback, healthy primary, p50", "within 1 % of the bare client", |r| healthy(r, "over_bare_p50"), TIMER),
-        goal("loopback, healthy primary, p99", "within 1 % of the bare client", |r| healthy(r, "over_bare_p99"), TIMER),
+        goal(
+            "loopback, healthy primary, p50",
+            "within 1 % of the bare client",
+            |r| healthy(r, "healthy", "over_bare_p50"),
+            TIMER,
+        ),
+        goal(
+            "loopback, healthy primary, p99",
+            "within 1 % of the bare client",
+            |r| healthy(r, "healthy", "over_bare_p99"),
+            TIMER,
+        ),
+        goal(
+            "the same where it takes 5 ms, p50",
+            "within 1 % of the bare client",
+            |r| healthy(r, UNHURRIED, "over_bare_p50"),
+            "",
+        ),
+        goal(
+            "the same where it takes 5 ms, p99",
+            "within 1 % of the bare client",
+            |r| healthy(r, UNHURRIED, "over_bare_p99"),
+            NOISE,
+        ),
         goal("loopback, primary long dead, p50", "within 2 % of asking the fallback directly", dead, TIMER),
         goal("failures to open after 10⁶ healthy calls", "the same as after none", opening, FIRST_TEN),
         goal("recording with 10⁶ calls in the window", "within 1.2× of 100", recording, ""),
@@ -76,6 +100,7 @@ const NO_CLOCK: &str = "recloser reads no clock while it is closed";
 const TELLS: &str =
     "the breaker's share, and a plan, a deadline, a copy of the request and an account of who was asked";
 const TIMER: &str = "this upstream answers at once: to aim, a copy of the request and a timer are more than that of it";
+const NOISE: &str = "of so few slow ones the machine decides";
 const FIRST_TEN: &str =
     "with nothing before, 10 of 10 are enough; from 1,000 healthy calls on it is 20 in a row, after however many";
 const OF_BOTH: &str = "it has a breaker and counts for the model, and for its provider as well";
@@ -177,9 +202,9 @@ pub fn percent(ratio: f64) -> String {
     format!("{sign}{} %", number((ratio - 1.0) * 100.0, 1))
 }
 
-fn healthy(results: &Results, key: &str) -> Option<Outcome> {
-    let ours = results.loopback(OURS, "healthy", "latency", key)?;
-    let again = results.loopback("bare again", "healthy", "latency", key)?;
+fn healthy(results: &Results, primary: &str, key: &str) -> Option<Outcome> {
+    let ours = results.loopback(OURS, primary, "latency", key)?;
+    let again = results.loopback("bare again", primary, "latency", key)?;
     let shown = format!("{}; bare against bare {}", percent(ours), percent(again));
     // In a run whose bare figures differ by more, the rest says nothing.
     Some(Outcome { shown, reached: ours <= 1.01 && (again - 1.0).abs() <= 0.05 })

@@ -2,7 +2,8 @@
 
 use crate::{
     goals::{
-        BREAKER, BREAKERS, DEAD, Goal, OPENING, OURS, RECORDING, RESILIENCE_STACKS, RETRIES, STACK, THREADS, percent,
+        BREAKER, BREAKERS, DEAD, Goal, OPENING, OURS, RECORDING, RESILIENCE_STACKS, RETRIES, STACK, THREADS, UNHURRIED,
+        percent,
     },
     report::number,
     results::Results,
@@ -106,10 +107,12 @@ fn loopback(results: &Results) -> Option<String> {
         let throughput = results.loopback(name, "healthy", "throughput", "requests_per_s").zip(bare);
         let throughput = throughput.map(|(ours, bare)| (percent(ours / bare), -ours));
         let [p50, p99] = ["over_bare_p50", "over_bare_p99"].map(|key| over("healthy", "latency", key));
+        let unhurried = over(UNHURRIED, "latency", "over_bare_p50");
         let [refusing, status, hanging] = DEAD.map(|primary| over(primary, "long dead", "over_bare_p50"));
-        (name.to_owned(), vec![p50, p99, throughput, refusing, status, hanging])
+        (name.to_owned(), vec![p50, p99, unhurried, throughput, refusing, status, hanging])
     });
-    let columns = ["p50", "p99", "throughput", "long refusing, p50", "long 503, p50", "long hanging, p50"];
+    let columns =
+        ["p50", "p99", "takes 5 ms, p50", "throughput", "long refusing, p50", "long 503, p50", "long hanging, p50"];
     some_table("loopback, over the bare client, or the fallback asked directly", &columns, rows.into())
 }
 
