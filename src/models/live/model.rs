@@ -279,7 +279,10 @@ impl LiveModel {
 mod tests {
     use super::*;
     use crate::{
-        machine::breaker::{BreakerConfig, Cause},
+        machine::{
+            breaker::{BreakerConfig, Cause},
+            stripe,
+        },
         models::live::SEED,
     };
     use proptest::prelude::*;
@@ -293,6 +296,19 @@ mod tests {
         before.turned(&trip(State::Open, Cause::ProbesFailed), 0);
         before.turned(&trip(State::Closed, Cause::ProbesSucceeded), 0);
         assert_eq!(after.returning(0), None);
+    }
+
+    #[test]
+    fn a_call_that_succeeds_in_another_thread_is_no_longer_under_way() {
+        let live = LiveModel::new(Arc::new(Model::new("sdxl", "nexa")), 0, stripe::count(), SEED);
+        let begin = || live.calls.mine().begin(1);
+        let own = begin();
+        let place = std::thread::scope(|scope| scope.spawn(begin).join().expect("no panic"));
+        assert_eq!((live.calls.placed(), live.calls.in_flight()), (2, 2));
+        assert_eq!(live.succeeded(1, place, 1, 2), (false, None));
+        assert_eq!((live.calls.placed(), live.calls.in_flight()), (1, 1));
+        live.succeeded(1, own, 1, 3);
+        assert_eq!((live.calls.placed(), live.calls.in_flight()), (0, 0));
     }
 
     #[derive(Debug, Clone)]
