@@ -44,15 +44,10 @@ pub(super) struct Entry {
 impl Notes {
     #[inline(always)]
     pub(super) fn push(&mut self, entry: Entry) {
-        if self.many.is_empty() && self.few.len() < FEW {
-            self.few.push(entry);
-        } else {
-            self.push_beyond(entry);
-        }
-    }
-
-    fn push_beyond(&mut self, entry: Entry) {
         if self.many.is_empty() {
+            if self.few.len() < FEW {
+                return self.few.push(entry);
+            }
             self.begin_many();
         }
         self.many.push(entry);
