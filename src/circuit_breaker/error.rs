@@ -31,7 +31,8 @@ pub struct Rejected {
 
 impl Rejected {
     pub(crate) fn new(registry: Lane<Registry>, index: usize, refused: Refused, now: Nanos) -> Self {
-        let why = Skip::refused(refused, now);
+        let mut why = Skip::refused(refused);
+        why.tell(refused.retry_at(), now);
         registry.meters().skip(index, why.reason());
         Self { registry, index, why }
     }

@@ -62,6 +62,15 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
+    /// From when on a call may be admitted, where that is known.
+    #[inline]
+    pub(crate) fn retry_at(self) -> Nanos {
+        match self {
+            Self::Model(refusal) | Self::Provider(refusal) => refusal.retry_at(),
+            Self::ModelFull | Self::ProviderFull => Nanos::MAX,
+        }
+    }
+
     /// The request goes elsewhere.
     #[inline(always)]
     pub(crate) fn skips(self, live: &LiveModel, provider: &LiveProvider, now: Nanos) {

@@ -5,7 +5,7 @@ use crate::{
     failover::{
         guards::Payment,
         notes::Entry,
-        served::{Fate, Skip},
+        served::Skip,
         settings::{Replay, Settings, WhenUnavailable},
     },
     machine::{
@@ -86,7 +86,7 @@ impl Journey {
             }
             let Err(refused) = peeked.and_then(|()| Permit::peek_gates(live, provider)) else { return Found::Comes };
             refused.skips(live, provider, now);
-            notes.push(Entry { model, fate: Fate::Skipped(Skip::refused(refused, now)), at: now });
+            notes.push(Entry::refused(model, refused, now));
             Found::Refuses
         };
         let trouble = Some(&self.in_trouble).filter(|trouble| !trouble.is_empty());
