@@ -178,6 +178,12 @@ impl<T> Kept<T> {
         Self { seen: None, stripe: 0 }
     }
 
+    /// That which it has got last.
+    #[inline]
+    pub(crate) fn last(&self) -> Option<&Lane<T>> {
+        self.seen.as_ref().map(Seen::lane)
+    }
+
     /// The value of now, on the stripe of the calling thread.
     #[inline]
     pub(crate) fn get(&mut self, swap: &Swap<T>) -> &Seen<T> {

@@ -1,7 +1,7 @@
 //! The service, for one model and for a key.
 
 use super::{
-    error::{Error, Rejected},
+    error::{Error, Refusal},
     future::ResponseFuture,
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     lane::{Kept, Lane, Striped},
     machine::Nanos,
     models::{self, Models, Registry, UnknownName},
-    permit::{Admitted, Closed, Permit, Refused},
+    permit::{Admitted, Closed, Permit},
 };
 use std::{
     fmt,
@@ -59,12 +59,14 @@ pub struct CircuitBreaker<S, W, K> {
     inner: S,
     registry: Kept<Registry>,
     /// What the breaker said when readiness was asked for: the service inside was not readied then.
-    refused: Option<(Refused, Nanos)>,
+    refusal: Option<Refusal>,
+    /// Of the model that it was about.
+    index: usize,
 }
 
 impl<S, W, K> CircuitBreaker<S, W, K> {
     pub(super) fn new(guard: Striped<Guard<W, K>>, inner: S) -> Self {
-        Self { guard, inner, registry: Kept::new(), refused: None }
+        Self { guard, inner, registry: Kept::new(), refusal: None, index: 0 }
     }
 
     /// The service inside.
@@ -98,7 +100,7 @@ impl<S: Clone, W, K> CircuitBreaker<S, W, K> {
     {
         match Permit::peek(&registry, index, now) {
             Ok(()) => ResponseFuture::ready(guard, registry, index, self.inner.clone(), request),
-            Err(refused) => ResponseFuture::refused(Error::Rejected(Rejected::new(registry, index, refused, now))),
+            Err(refused) => ResponseFuture::rejected(registry, index, Refusal::new(refused, now)),
         }
     }
 }
@@ -129,7 +131,7 @@ pub(super) fn call<T>(
     registry: &Lane<Registry>,
     index: usize,
     call: impl FnOnce() -> T,
-) -> Result<(Permit, T), Rejected> {
+) -> Result<(Permit, T), Refusal> {
     let now = registry.now();
     let admitted = match Closed::find(registry, index) {
         Some(closed) => Admitted::Closed(closed),
@@ -139,9 +141,19 @@ pub(super) fn call<T>(
 }
 
 #[cold]
-fn admit(registry: &Lane<Registry>, index: usize, now: Nanos) -> Result<Permit, Rejected> {
+fn admit(registry: &Lane<Registry>, index: usize, now: Nanos) -> Result<Permit, Refusal> {
     let admitted = Permit::admit(registry, index, now, lease(registry, index));
-    admitted.map_err(|refused| Rejected::new(registry.clone(), index, refused, now))
+    admitted.map_err(|refused| Refusal::new(refused, now))
+}
+
+/// What a breaker that is not closed says to a call. Changes nothing.
+#[cold]
+#[inline(never)]
+fn peek(registry: &Registry, index: usize) -> Option<Refusal> {
+    let now = registry.now();
+    let live = &registry.models[index];
+    let refused = Permit::peek_at(live, &registry.providers[live.provider], now).err()?;
+    Some(Refusal::new(refused, now))
 }
 
 impl<S, Req, K> Service<Req> for CircuitBreaker<S, Fixed, K>
@@ -157,35 +169,38 @@ where
         let registry = self.guard.models.kept(&mut self.registry).lane();
         // One that is there no longer is told of by the call.
         let index = self.guard.which.0.index(registry).ok();
-        self.refused = index.filter(|index| !Permit::is_closed(registry, *index)).and_then(|index| {
-            let now = registry.now();
-            Permit::peek(registry, index, now).err().map(|refused| (refused, now))
-        });
-        if self.refused.is_none() {
+        self.refusal = match index {
+            Some(index) if !Permit::is_closed(registry, index) => {
+                self.index = index;
+                peek(registry, index)
+            }
+            _ => None,
+        };
+        if self.refusal.is_none() {
             ready!(self.inner.poll_ready(cx)).map_err(Error::Inner)?;
         }
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
+        if let (Some(refusal), Some(registry)) = (self.refusal, self.registry.last()) {
+            return ResponseFuture::rejected(registry.clone(), self.index, refusal);
+        }
         let registry = self.guard.models.kept(&mut self.registry).lane();
         let index = match self.guard.which.0.index(registry) {
             Ok(index) => index,
             Err(unknown) => {
                 self.inner = self.inner.clone();
-                return ResponseFuture::refused(Error::Unknown(unknown));
+                return ResponseFuture::unknown(unknown);
             }
         };
-        if let Some((refused, now)) = self.refused.take() {
-            return ResponseFuture::refused(Error::Rejected(Rejected::new(registry.clone(), index, refused, now)));
-        }
         let (guard, inner) = (&self.guard, &mut self.inner);
         match call(registry, index, || (inner.call(request), guard.local())) {
             Ok((permit, (future, guard))) => ResponseFuture::call(guard, future, permit),
-            Err(rejected) => {
+            Err(refusal) => {
                 // What has been readied and is not called must not keep what it may have reserved.
                 self.inner = self.inner.clone();
-                ResponseFuture::refused(Error::Rejected(rejected))
+                ResponseFuture::rejected(registry.clone(), index, refusal)
             }
         }
     }
@@ -211,7 +226,7 @@ where
         let name = (guard.which.0)(&request);
         let Some(index) = registry.find(name) else {
             let unknown = UnknownName::model(name);
-            return ResponseFuture::refused(Error::Unknown(unknown));
+            return ResponseFuture::unknown(unknown);
         };
         let now = registry.now();
         self.oneshot(guard, registry, index, now, request)
@@ -239,7 +254,7 @@ where
         let registry = guard.models.local_for(key(&request), now);
         match model.index(&registry) {
             Ok(index) => self.oneshot(guard, registry, index, now, request),
-            Err(unknown) => ResponseFuture::refused(Error::Unknown(unknown)),
+            Err(unknown) => ResponseFuture::unknown(unknown),
         }
     }
 }

@@ -132,6 +132,26 @@ impl Skip {
         }
     }
 
+    /// The one of this reason.
+    pub(crate) fn of(reason: SkipReason, retry_in: Duration) -> Self {
+        match reason {
+            SkipReason::ModelOpen => Self::Open(Whose::Model, retry_in),
+            SkipReason::ProviderOpen => Self::Open(Whose::Provider, retry_in),
+            SkipReason::ModelCooldown => Self::Cooldown(Whose::Model, retry_in),
+            SkipReason::ProviderCooldown => Self::Cooldown(Whose::Provider, retry_in),
+            SkipReason::ModelProbesTaken => Self::ProbesTaken(Whose::Model, retry_in),
+            SkipReason::ProviderProbesTaken => Self::ProbesTaken(Whose::Provider, retry_in),
+            SkipReason::ModelForcedOpen => Self::ForcedOpen(Whose::Model),
+            SkipReason::ProviderForcedOpen => Self::ForcedOpen(Whose::Provider),
+            SkipReason::ModelFull => Self::Full(Whose::Model),
+            SkipReason::ProviderFull => Self::Full(Whose::Provider),
+            SkipReason::NotReady => Self::NotReady,
+            SkipReason::NotAimed => Self::NotAimed,
+            SkipReason::Budget => Self::Budget,
+            SkipReason::MaxCost => Self::MaxCost,
+        }
+    }
+
     fn is_refusal(&self) -> bool {
         matches!(
             self,
@@ -396,5 +416,26 @@ impl fmt::Display for Whose {
             Self::Model => "model",
             Self::Provider => "provider",
         })
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(tower_failover_loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_tells_the_skip() {
+        use Whose::{Model, Provider};
+        let retry_in = Duration::from_secs(7);
+        let of_whom = |whose| {
+            let known =
+                [Skip::Open(whose, retry_in), Skip::Cooldown(whose, retry_in), Skip::ProbesTaken(whose, retry_in)];
+            known.into_iter().chain([Skip::ForcedOpen(whose), Skip::Full(whose)])
+        };
+        let others = [Skip::NotReady, Skip::NotAimed, Skip::Budget, Skip::MaxCost];
+        for skip in of_whom(Model).chain(of_whom(Provider)).chain(others) {
+            assert_eq!(Skip::of(skip.reason(), retry_in), skip);
+        }
     }
 }

@@ -118,6 +118,7 @@ impl Drop for Entered {
 
 impl Permit {
     /// Whether both breakers are closed, which needs no clock to know.
+    #[inline]
     pub(crate) fn is_closed(registry: &Registry, index: usize) -> bool {
         let live = &registry.models[index];
         live.breaker.is_closed() && registry.providers[live.provider].breaker.is_closed()
@@ -127,7 +128,12 @@ impl Permit {
     /// nothing.
     pub(crate) fn peek(registry: &Registry, index: usize, now: Nanos) -> Result<(), Refused> {
         let live = &registry.models[index];
-        let provider = &registry.providers[live.provider];
+        Self::peek_at(live, &registry.providers[live.provider], now)
+    }
+
+    /// The same of a model and its provider.
+    #[inline(always)]
+    pub(crate) fn peek_at(live: &LiveModel, provider: &LiveProvider, now: Nanos) -> Result<(), Refused> {
         Self::peek_breakers(live, provider, now)?;
         Self::peek_gates(live, provider)
     }
