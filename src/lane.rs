@@ -180,6 +180,12 @@ impl<T, F> Kept<T, F> {
         Self { seen: None, stripe: 0 }
     }
 
+    /// That which it has got last, and what was found there.
+    #[inline]
+    pub(crate) fn last(&self) -> Option<(&Lane<T>, &F)> {
+        self.seen.as_ref().map(|(seen, found)| (seen.lane(), found))
+    }
+
     /// The value of now, on the stripe of the calling thread.
     #[inline]
     pub(crate) fn get(&mut self, swap: &Swap<T>, find: impl FnOnce(&T) -> F) -> &(Seen<T>, F) {

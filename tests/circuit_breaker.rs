@@ -10,8 +10,8 @@ use std::{
 use tokio::time::{sleep, timeout};
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
 use tower_failover::{
-    BreakerConfig, Charge, CircuitBreakerLayer, Command, Cooldown, Model, Models, Provider, State, Trip, Verdict,
-    Vouches, circuit_breaker::Error, classify,
+    BreakerConfig, Charge, CircuitBreakerLayer, Command, Cooldown, Model, Models, Provider, Skip, State, Trip, Verdict,
+    Vouches, Whose, circuit_breaker::Error, classify,
 };
 use tower_test::mock::{self, Handle};
 
@@ -26,6 +26,8 @@ fn models(config: BreakerConfig) -> Models {
         .build()
         .expect("valid")
 }
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn two_in_a_row() -> BreakerConfig {
     BreakerConfig::default().trip([Trip::consecutive(2, Duration::ZERO)])
@@ -68,6 +70,58 @@ async fn failures_open_it_and_the_answer_to_a_probe_closes_it() {
     upstream.next_request().await.expect("asked").1.send_response("a picture");
     assert_eq!(call.await.expect("answered"), "a picture");
     assert_eq!(state(&models, "sdxl"), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_says_whose_breaker_it_was_and_when_it_is_back() {
+    type Open = fn(&Models);
+    let cases: [(Open, Skip); 5] = [
+        (|models| models.command("sdxl", Command::ForceOpen).unwrap(), Skip::ForcedOpen(Whose::Model)),
+        (|models| models.command_provider("nexa", Command::ForceOpen).unwrap(), Skip::ForcedOpen(Whose::Provider)),
+        (|models| models.cool_down("sdxl", HOUR).unwrap(), Skip::Cooldown(Whose::Model, HOUR)),
+        (|models| models.cool_down_provider("nexa", HOUR).unwrap(), Skip::Cooldown(Whose::Provider, HOUR)),
+        (
+            |models| {
+                // By the one that refuses for longer.
+                models.cool_down("sdxl", HOUR / 2).unwrap();
+                models.cool_down_provider("nexa", HOUR).unwrap();
+            },
+            Skip::Cooldown(Whose::Provider, HOUR),
+        ),
+    ];
+    for (open, expected) in cases {
+        let models = models(two_in_a_row());
+        sleep(2 * HOUR).await;
+        open(&models);
+        sleep(Duration::from_secs(60)).await;
+        let mut client = CircuitBreakerLayer::new(models.clone(), "sdxl").expect("known").layer(mock().0);
+        let refused = client.ready().await.expect("ready").call("a dashboard");
+        // It is told as of when readiness was asked for.
+        sleep(Duration::from_secs(60)).await;
+        let Err(Error::Rejected(rejected)) = refused.await else { panic!("asked") };
+        let (why, retry_in) = (rejected.why(), rejected.retry_in());
+        assert_eq!((why.retry_in(), format!("{rejected}")), (retry_in, format!("model `sdxl` was not asked: {why}")));
+        // A cooldown is a little longer than was asked for.
+        match (why, expected) {
+            (Skip::Cooldown(whose, retry_in), Skip::Cooldown(expected, of)) => {
+                let left = of - Duration::from_secs(60);
+                assert!(whose == expected && retry_in >= left && retry_in < left + of / 5, "{whose}: {retry_in:?}");
+            }
+            (why, expected) => assert_eq!(why, expected),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_is_gone_by_the_call_is_refused_as_readiness_was() {
+    let models = models(two_in_a_row());
+    models.command("flux", Command::ForceOpen).expect("known");
+    let mut client = CircuitBreakerLayer::new(models.clone(), "flux").expect("known").layer(mock().0);
+    client.ready().await.expect("an open breaker is ready");
+    let other = Models::builder().provider(Provider::new("nexa")).model(Model::new("sdxl", "nexa"));
+    models.apply(other).expect("valid");
+    let Err(Error::Rejected(rejected)) = client.call("a dashboard").await else { panic!("asked") };
+    assert_eq!((rejected.model().name(), rejected.why()), ("flux", Skip::ForcedOpen(Whose::Model)));
 }
 
 #[tokio::test(start_paused = true)]

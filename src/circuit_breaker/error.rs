@@ -4,8 +4,10 @@ use crate::{
     failover::Skip,
     lane::Lane,
     machine::Nanos,
+    metrics::is_heard,
     model::Model,
     models::{Registry, UnknownName},
+    outcome::SkipReason,
     permit::Refused,
 };
 use std::{fmt, time::Duration};
@@ -26,14 +28,36 @@ pub enum Error<E> {
 pub struct Rejected {
     registry: Lane<Registry>,
     index: usize,
-    why: Skip,
+    refusal: Refusal,
+}
+
+/// What a breaker says to a call. Two words, which go from hand to hand in registers.
+#[derive(Clone, Copy)]
+pub(super) struct Refusal {
+    why: SkipReason,
+    /// Where that is known.
+    retry_in: Nanos,
+}
+
+impl Refusal {
+    #[inline(always)]
+    pub(super) fn new(refused: Refused, now: Nanos) -> Self {
+        Self { why: Skip::refused(refused).reason(), retry_in: refused.retry_at().saturating_sub(now) }
+    }
+
+    /// Counts it, if somebody listens.
+    #[inline(always)]
+    pub(super) fn count(self, registry: &Registry, index: usize) {
+        if is_heard() {
+            registry.meters().skip(index, self.why);
+        }
+    }
 }
 
 impl Rejected {
-    pub(crate) fn new(registry: Lane<Registry>, index: usize, refused: Refused, now: Nanos) -> Self {
-        let why = Skip::refused(refused, now);
-        registry.meters().skip(index, why.reason());
-        Self { registry, index, why }
+    #[inline(always)]
+    pub(super) fn new(registry: Lane<Registry>, index: usize, refusal: Refusal) -> Self {
+        Self { registry, index, refusal }
     }
 
     /// The model that was to be asked.
@@ -42,25 +66,25 @@ impl Rejected {
     }
 
     /// Why it was not.
-    pub fn why(&self) -> &Skip {
-        &self.why
+    pub fn why(&self) -> Skip {
+        Skip::of(self.refusal.why, Duration::from_nanos(self.refusal.retry_in))
     }
 
     /// How long until it may be asked again, where that is known.
     pub fn retry_in(&self) -> Option<Duration> {
-        self.why.retry_in()
+        self.why().retry_in()
     }
 }
 
 impl fmt::Debug for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rejected").field("model", &self.model().name()).field("why", &self.why).finish()
+        f.debug_struct("Rejected").field("model", &self.model().name()).field("why", &self.why()).finish()
     }
 }
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "model `{}` was not asked: {}", self.model().name(), self.why)
+        write!(f, "model `{}` was not asked: {}", self.model().name(), self.why())
     }
 }
 

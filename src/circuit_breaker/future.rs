@@ -1,13 +1,13 @@
 //! The future of one guarded call.
 
 use super::{
-    error::Error,
+    error::{Error, Refusal, Rejected},
     service::{Guard, call},
 };
 use crate::{
     classify::{Aimed, Classify, Ours},
     lane::Lane,
-    models::Registry,
+    models::{Registry, UnknownName},
     permit::Permit,
 };
 use pin_project::pin_project;
@@ -34,7 +34,8 @@ enum Step<S, Req, W, K>
 where
     S: Service<Req>,
 {
-    Refused(Option<Error<S::Error>>),
+    Unknown(Option<UnknownName>),
+    Rejected(Option<Lane<Registry>>, usize, Refusal),
     Ready(Option<Lane<Guard<W, K>>>, Lane<Registry>, usize, S, Option<Req>),
     Call(Lane<Guard<W, K>>, #[pin] S::Future, Permit),
 }
@@ -43,9 +44,14 @@ impl<S, Req, W, K> ResponseFuture<S, Req, W, K>
 where
     S: Service<Req>,
 {
-    #[inline]
-    pub(super) fn refused(error: Error<S::Error>) -> Self {
-        Self { step: Step::Refused(Some(error)) }
+    pub(super) fn unknown(unknown: UnknownName) -> Self {
+        Self { step: Step::Unknown(Some(unknown)) }
+    }
+
+    #[inline(always)]
+    pub(super) fn rejected(registry: Lane<Registry>, index: usize, refusal: Refusal) -> Self {
+        refusal.count(&registry, index);
+        Self { step: Step::Rejected(Some(registry), index, refusal) }
     }
 
     pub(super) fn ready(guard: Lane<Guard<W, K>>, registry: Lane<Registry>, index: usize, inner: S, req: Req) -> Self {
@@ -66,32 +72,39 @@ where
     type Output = Result<S::Response, Error<S::Error>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            match this.step.as_mut().project() {
-                StepProj::Refused(error) => {
-                    return Poll::Ready(Err(error.take().expect("polled after completion")));
-                }
-                StepProj::Ready(guard, registry, index, inner, request) => {
-                    ready!(inner.poll_ready(cx)).map_err(Error::Inner)?;
-                    let (guard, request) = guard.take().zip(request.take()).expect("polled after completion");
-                    let called = call(registry, *index, || inner.call(request));
-                    let (permit, future) = called.map_err(Error::Rejected)?;
-                    this.step.set(Step::Call(guard, future, permit));
-                }
-                StepProj::Call(guard, future, permit) => {
-                    assert!(!permit.is_settled(), "polled after completion");
-                    let polled = permit.enter(|| future.poll(cx));
-                    permit.waiting(polled.is_pending());
-                    let result = ready!(polled);
-                    let aimed = Aimed { model: permit.of(), ours: Ours::default() };
-                    let verdict = guard.classify.classify(aimed, result.as_ref());
-                    let now = permit.now();
-                    permit.settle(&verdict, result.is_ok(), now);
-                    return Poll::Ready(result.map_err(Error::Inner));
+        let mut step = self.project().step;
+        match step.as_mut().project() {
+            StepProj::Call(..) => {}
+            StepProj::Rejected(registry, index, refusal) => {
+                let registry = registry.take().expect("polled after completion");
+                return Poll::Ready(Err(Error::Rejected(Rejected::new(registry, *index, *refusal))));
+            }
+            StepProj::Unknown(unknown) => {
+                return Poll::Ready(Err(Error::Unknown(unknown.take().expect("polled after completion"))));
+            }
+            StepProj::Ready(guard, registry, index, inner, request) => {
+                ready!(inner.poll_ready(cx)).map_err(Error::Inner)?;
+                let (guard, request) = guard.take().zip(request.take()).expect("polled after completion");
+                match call(registry, *index, || inner.call(request)) {
+                    Ok((permit, future)) => step.set(Step::Call(guard, future, permit)),
+                    Err(refusal) => {
+                        refusal.count(registry, *index);
+                        let rejected = Rejected::new(registry.clone(), *index, refusal);
+                        return Poll::Ready(Err(Error::Rejected(rejected)));
+                    }
                 }
             }
         }
+        let StepProj::Call(guard, future, permit) = step.project() else { unreachable!("it is called by now") };
+        assert!(!permit.is_settled(), "polled after completion");
+        let polled = permit.enter(|| future.poll(cx));
+        permit.waiting(polled.is_pending());
+        let result = ready!(polled);
+        let aimed = Aimed { model: permit.of(), ours: Ours::default() };
+        let verdict = guard.classify.classify(aimed, result.as_ref());
+        let now = permit.now();
+        permit.settle(&verdict, result.is_ok(), now);
+        Poll::Ready(result.map_err(Error::Inner))
     }
 }
 

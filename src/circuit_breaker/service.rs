@@ -1,7 +1,7 @@
 //! The service, for one model and for a key.
 
 use super::{
-    error::{Error, Rejected},
+    error::{Error, Refusal},
     future::ResponseFuture,
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     lane::{Kept, Lane, Striped},
     machine::Nanos,
     models::{self, Models, Registry, UnknownName},
-    permit::{Admitted, Closed, Permit, Refused},
+    permit::{Admitted, Closed, Permit},
 };
 use std::{
     fmt,
@@ -60,12 +60,12 @@ pub struct CircuitBreaker<S, W, K> {
     /// With the model's number there, if it is there still.
     registry: Kept<Registry, Option<usize>>,
     /// What the breaker said when readiness was asked for: the service inside was not readied then.
-    refused: Option<(Refused, Nanos)>,
+    refusal: Option<Refusal>,
 }
 
 impl<S, W, K> CircuitBreaker<S, W, K> {
     pub(super) fn new(guard: Striped<Guard<W, K>>, inner: S) -> Self {
-        Self { guard, inner, registry: Kept::new(), refused: None }
+        Self { guard, inner, registry: Kept::new(), refusal: None }
     }
 
     /// The service inside.
@@ -99,7 +99,7 @@ impl<S: Clone, W, K> CircuitBreaker<S, W, K> {
     {
         match Permit::peek(&registry, index, now) {
             Ok(()) => ResponseFuture::ready(guard, registry, index, self.inner.clone(), request),
-            Err(refused) => ResponseFuture::refused(Error::Rejected(Rejected::new(registry, index, refused, now))),
+            Err(refused) => ResponseFuture::rejected(registry, index, Refusal::new(refused, now)),
         }
     }
 }
@@ -130,7 +130,7 @@ pub(super) fn call<T>(
     registry: &Lane<Registry>,
     index: usize,
     call: impl FnOnce() -> T,
-) -> Result<(Permit, T), Rejected> {
+) -> Result<(Permit, T), Refusal> {
     let now = registry.now();
     let admitted = match Closed::find(registry, index) {
         Some(closed) => Admitted::Closed(closed),
@@ -140,9 +140,19 @@ pub(super) fn call<T>(
 }
 
 #[cold]
-fn admit(registry: &Lane<Registry>, index: usize, now: Nanos) -> Result<Permit, Rejected> {
+fn admit(registry: &Lane<Registry>, index: usize, now: Nanos) -> Result<Permit, Refusal> {
     let admitted = Permit::admit(registry, index, now, lease(registry, index));
-    admitted.map_err(|refused| Rejected::new(registry.clone(), index, refused, now))
+    admitted.map_err(|refused| Refusal::new(refused, now))
+}
+
+/// What a breaker that is not closed says to a call. Changes nothing.
+#[cold]
+#[inline(never)]
+fn peek(registry: &Registry, index: usize) -> Option<Refusal> {
+    let now = registry.now();
+    let live = &registry.models[index];
+    let refused = Permit::peek_at(live, &registry.providers[live.provider], now).err()?;
+    Some(Refusal::new(refused, now))
 }
 
 impl<S, Req, K> Service<Req> for CircuitBreaker<S, Fixed, K>
@@ -159,34 +169,34 @@ where
         let (registry, index) = self.guard.models.kept(&mut self.registry, |registry| named.index(registry));
         let registry = registry.lane();
         // One that is there no longer is told of by the call.
-        self.refused = index.filter(|index| !Permit::is_closed(registry, *index)).and_then(|index| {
-            let now = registry.now();
-            Permit::peek(registry, index, now).err().map(|refused| (refused, now))
-        });
-        if self.refused.is_none() {
+        self.refusal = match *index {
+            Some(index) if !Permit::is_closed(registry, index) => peek(registry, index),
+            _ => None,
+        };
+        if self.refusal.is_none() {
             ready!(self.inner.poll_ready(cx)).map_err(Error::Inner)?;
         }
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
+        if let (Some(refusal), Some((registry, Some(index)))) = (self.refusal, self.registry.last()) {
+            return ResponseFuture::rejected(registry.clone(), *index, refusal);
+        }
         let named = &self.guard.which.0;
         let (registry, index) = self.guard.models.kept(&mut self.registry, |registry| named.index(registry));
         let registry = registry.lane();
         let Some(index) = *index else {
             self.inner = self.inner.clone();
-            return ResponseFuture::refused(Error::Unknown(named.unknown()));
+            return ResponseFuture::unknown(named.unknown());
         };
-        if let Some((refused, now)) = self.refused.take() {
-            return ResponseFuture::refused(Error::Rejected(Rejected::new(registry.clone(), index, refused, now)));
-        }
         let (guard, inner) = (&self.guard, &mut self.inner);
         match call(registry, index, || (inner.call(request), guard.local())) {
             Ok((permit, (future, guard))) => ResponseFuture::call(guard, future, permit),
-            Err(rejected) => {
+            Err(refusal) => {
                 // What has been readied and is not called must not keep what it may have reserved.
                 self.inner = self.inner.clone();
-                ResponseFuture::refused(Error::Rejected(rejected))
+                ResponseFuture::rejected(registry.clone(), index, refusal)
             }
         }
     }
@@ -212,7 +222,7 @@ where
         let name = (guard.which.0)(&request);
         let Some(index) = registry.find(name) else {
             let unknown = UnknownName::model(name);
-            return ResponseFuture::refused(Error::Unknown(unknown));
+            return ResponseFuture::unknown(unknown);
         };
         let now = registry.now();
         self.oneshot(guard, registry, index, now, request)
@@ -240,7 +250,7 @@ where
         let registry = guard.models.local_for(key(&request), now);
         match model.index(&registry) {
             Some(index) => self.oneshot(guard, registry, index, now, request),
-            None => ResponseFuture::refused(Error::Unknown(model.unknown())),
+            None => ResponseFuture::unknown(model.unknown()),
         }
     }
 }

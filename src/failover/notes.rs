@@ -4,10 +4,13 @@
 //! buffer of their thread's stripe, if there is one, and whoever drops the notes gives theirs back to his own. So skipping
 //! allocates nothing in the long run. The spare buffers are few and short, hold nothing, and nobody waits for one.
 
-use super::served::Fate;
-use crate::machine::{
-    Nanos,
-    stripe::{self, MAX_STRIPES, Padded},
+use super::served::{Fate, Skip};
+use crate::{
+    machine::{
+        Nanos,
+        stripe::{self, MAX_STRIPES, Padded},
+    },
+    permit::Refused,
 };
 use smallvec::SmallVec;
 use std::{
@@ -38,21 +41,31 @@ pub(super) struct Notes {
 pub(super) struct Entry {
     pub(super) model: usize,
     pub(super) fate: Fate,
+    /// When that was.
     pub(super) at: Nanos,
+    /// From when on one that was refused may be asked again, where that is known. Its fate is told of it at the end.
+    pub(super) retry_at: Nanos,
+}
+
+impl Entry {
+    #[inline(always)]
+    pub(super) fn new(model: usize, fate: Fate, at: Nanos) -> Self {
+        Self { model, fate, at, retry_at: 0 }
+    }
+
+    #[inline(always)]
+    pub(super) fn refused(model: usize, refused: Refused, at: Nanos) -> Self {
+        Self { model, fate: Fate::Skipped(Skip::refused(refused)), at, retry_at: refused.retry_at() }
+    }
 }
 
 impl Notes {
     #[inline(always)]
     pub(super) fn push(&mut self, entry: Entry) {
-        if self.many.is_empty() && self.few.len() < FEW {
-            self.few.push(entry);
-        } else {
-            self.push_beyond(entry);
-        }
-    }
-
-    fn push_beyond(&mut self, entry: Entry) {
         if self.many.is_empty() {
+            if self.few.len() < FEW {
+                return self.few.push(entry);
+            }
             self.begin_many();
         }
         self.many.push(entry);
@@ -135,11 +148,11 @@ impl Spares {
 #[cfg(test)]
 #[cfg(not(tower_failover_loom))]
 mod tests {
-    use super::{super::served::Skip, *};
+    use super::*;
     use proptest::prelude::*;
 
     fn entry(model: usize) -> Entry {
-        Entry { model, fate: Fate::Skipped(Skip::NotReady), at: 0 }
+        Entry::new(model, Fate::Skipped(Skip::NotReady), 0)
     }
 
     fn buffer(capacity: usize) -> Vec<Entry> {

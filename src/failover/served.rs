@@ -132,6 +132,26 @@ impl Skip {
         }
     }
 
+    /// The one of this reason.
+    pub(crate) fn of(reason: SkipReason, retry_in: Duration) -> Self {
+        match reason {
+            SkipReason::ModelOpen => Self::Open(Whose::Model, retry_in),
+            SkipReason::ProviderOpen => Self::Open(Whose::Provider, retry_in),
+            SkipReason::ModelCooldown => Self::Cooldown(Whose::Model, retry_in),
+            SkipReason::ProviderCooldown => Self::Cooldown(Whose::Provider, retry_in),
+            SkipReason::ModelProbesTaken => Self::ProbesTaken(Whose::Model, retry_in),
+            SkipReason::ProviderProbesTaken => Self::ProbesTaken(Whose::Provider, retry_in),
+            SkipReason::ModelForcedOpen => Self::ForcedOpen(Whose::Model),
+            SkipReason::ProviderForcedOpen => Self::ForcedOpen(Whose::Provider),
+            SkipReason::ModelFull => Self::Full(Whose::Model),
+            SkipReason::ProviderFull => Self::Full(Whose::Provider),
+            SkipReason::NotReady => Self::NotReady,
+            SkipReason::NotAimed => Self::NotAimed,
+            SkipReason::Budget => Self::Budget,
+            SkipReason::MaxCost => Self::MaxCost,
+        }
+    }
+
     fn is_refusal(&self) -> bool {
         matches!(
             self,
@@ -139,26 +159,28 @@ impl Skip {
         )
     }
 
-    fn age(&mut self, by: Duration) {
-        if let Self::Open(_, retry_in) | Self::Cooldown(_, retry_in) | Self::ProbesTaken(_, retry_in) = self {
-            *retry_in = retry_in.saturating_sub(by);
-        }
-    }
-
-    #[inline]
-    pub(crate) fn refused(refused: Refused, now: Nanos) -> Self {
+    /// Why one was not asked that was refused; how long until it may be is still to be [told](Self::tell).
+    #[inline(always)]
+    pub(crate) fn refused(refused: Refused) -> Self {
         let (whose, refusal) = match refused {
             Refused::Model(refusal) => (Whose::Model, refusal),
             Refused::Provider(refusal) => (Whose::Provider, refusal),
             Refused::ModelFull => return Self::Full(Whose::Model),
             Refused::ProviderFull => return Self::Full(Whose::Provider),
         };
-        let retry_in = |at: Nanos| Duration::from_nanos(at.saturating_sub(now));
         match refusal {
-            Refusal::Open { retry_at } => Self::Open(whose, retry_in(retry_at)),
-            Refusal::Cooldown { retry_at } => Self::Cooldown(whose, retry_in(retry_at)),
-            Refusal::ProbesTaken { retry_at } => Self::ProbesTaken(whose, retry_in(retry_at)),
+            Refusal::Open { .. } => Self::Open(whose, Duration::ZERO),
+            Refusal::Cooldown { .. } => Self::Cooldown(whose, Duration::ZERO),
+            Refusal::ProbesTaken { .. } => Self::ProbesTaken(whose, Duration::ZERO),
             Refusal::ForcedOpen => Self::ForcedOpen(whose),
+        }
+    }
+
+    /// Tells of one that may be asked again from then on how long that is from now.
+    #[inline]
+    pub(crate) fn tell(&mut self, retry_at: Nanos, now: Nanos) {
+        if let Self::Open(_, retry_in) | Self::Cooldown(_, retry_in) | Self::ProbesTaken(_, retry_in) = self {
+            *retry_in = Duration::from_nanos(retry_at.saturating_sub(now));
         }
     }
 }
@@ -187,12 +209,17 @@ impl Served {
     /// Notes what became of a candidate.
     #[inline(always)]
     pub(crate) fn note(&mut self, model: usize, fate: Fate, at: Nanos) {
-        self.candidates.push(Entry { model, fate, at });
+        self.candidates.push(Entry::new(model, fate, at));
+    }
+
+    /// Notes of a candidate that it was refused.
+    pub(crate) fn note_refused(&mut self, model: usize, refused: Refused, at: Nanos) {
+        self.candidates.push(Entry::refused(model, refused, at));
     }
 
     /// Notes it of one that was under way beside the last.
     pub(crate) fn note_before_last(&mut self, model: usize, fate: Fate, at: Nanos) {
-        self.candidates.insert_before_last(Entry { model, fate, at });
+        self.candidates.insert_before_last(Entry::new(model, fate, at));
     }
 
     /// Forgets why a candidate was skipped that is looked at again: each is there once, for what became of it in the end.
@@ -207,7 +234,7 @@ impl Served {
                 continue;
             }
             if let Some(refused) = refused(entry.model) {
-                (entry.fate, entry.at) = (Fate::Skipped(Skip::refused(refused, now)), now);
+                *entry = Entry::refused(entry.model, refused, now);
             }
         }
     }
@@ -219,7 +246,7 @@ impl Served {
             Fate::Skipped(Skip::ProbesTaken(..) | Skip::Full(_)) if of(entry.model) => {
                 Some(entry.at.saturating_add(nanos(look_again)))
             }
-            Fate::Skipped(skip) if of(entry.model) => Some(entry.at.saturating_add(nanos(skip.retry_in()?))),
+            Fate::Skipped(Skip::Open(..) | Skip::Cooldown(..)) if of(entry.model) => Some(entry.retry_at),
             _ => None,
         });
         back.min()
@@ -248,15 +275,9 @@ impl Served {
     /// The request has ended: what is told of times to come is told as of now.
     pub(crate) fn ended(&mut self, began: Nanos, now: Nanos) {
         self.elapsed = Duration::from_nanos(now.saturating_sub(began));
-        // Most were noted at one time.
-        let (mut noted, mut age) = (now, Duration::ZERO);
         for entry in &mut *self.candidates {
             if let Fate::Skipped(skip) = &mut entry.fate {
-                if entry.at != noted {
-                    noted = entry.at;
-                    age = Duration::from_nanos(now.saturating_sub(noted));
-                }
-                skip.age(age);
+                skip.tell(entry.retry_at, now);
             }
         }
     }
@@ -395,5 +416,26 @@ impl fmt::Display for Whose {
             Self::Model => "model",
             Self::Provider => "provider",
         })
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(tower_failover_loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_tells_the_skip() {
+        use Whose::{Model, Provider};
+        let retry_in = Duration::from_secs(7);
+        let of_whom = |whose| {
+            let known =
+                [Skip::Open(whose, retry_in), Skip::Cooldown(whose, retry_in), Skip::ProbesTaken(whose, retry_in)];
+            known.into_iter().chain([Skip::ForcedOpen(whose), Skip::Full(whose)])
+        };
+        let others = [Skip::NotReady, Skip::NotAimed, Skip::Budget, Skip::MaxCost];
+        for skip in of_whom(Model).chain(of_whom(Provider)).chain(others) {
+            assert_eq!(Skip::of(skip.reason(), retry_in), skip);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! In which order one request goes through its candidates, and how long each may take.
 
-use super::{Nanos, nanos, score::Tier};
+use super::{Nanos, nanos};
 use smallvec::SmallVec;
 use std::time::Duration;
 
@@ -73,24 +73,35 @@ pub(crate) struct Cursor {
     in_trouble: Set,
 }
 
+/// What is found of a candidate when somebody looks at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It is the next.
+    Comes,
+    /// It is passed over.
+    Refuses,
+    /// It waits for those of better tiers. Only a new one can.
+    Degraded,
+    Suspect,
+}
+
 impl Cursor {
-    /// `tier` is asked once for each, and not for one whose provider is in trouble when it comes. Who `refuses` when it is
-    /// its turn is passed over.
-    #[inline]
+    /// Looks at one after the other until one comes: at each once, and at one that waits a second time, when it is its turn.
+    /// `look` is told whether one is new, which one whose provider was in trouble when it came is not.
+    #[inline(always)]
     pub(crate) fn next(
         &mut self,
         candidates: usize,
-        mut refuses: impl FnMut(usize) -> bool,
-        mut tier: impl FnMut(usize) -> Tier,
+        mut look: impl FnMut(usize, bool) -> Found,
         mut in_trouble: impl FnMut(usize) -> bool,
     ) -> Option<usize> {
         loop {
             let (index, is_new) = self.upcoming(candidates, &mut in_trouble)?;
-            match if is_new { tier(index) } else { Tier::Healthy } {
-                Tier::Healthy if refuses(index) => {}
-                Tier::Healthy => return Some(index),
-                Tier::Degraded => self.degraded.insert(index),
-                Tier::Suspect => self.suspect.insert(index),
+            match look(index, is_new) {
+                Found::Comes => return Some(index),
+                Found::Refuses => {}
+                Found::Degraded => self.degraded.insert(index),
+                Found::Suspect => self.suspect.insert(index),
             }
         }
     }
@@ -145,7 +156,7 @@ pub(crate) fn attempt_ends(now: Nanos, deadline: Nanos, timeout: Duration, last:
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::score::Tier, *};
     use proptest::prelude::*;
 
     const SECOND: Nanos = 1_000_000_000;
@@ -158,6 +169,19 @@ mod tests {
         assert_eq!(attempt_ends(100 * SECOND, 250 * SECOND, timeout, false), 220 * SECOND);
         assert_eq!(attempt_ends(240 * SECOND, 300 * SECOND, timeout, true), 300 * SECOND);
         assert_eq!(attempt_ends(301 * SECOND, 300 * SECOND, timeout, false), 301 * SECOND);
+    }
+
+    /// Whoever is new waits, unless it is healthy; nobody else may refuse.
+    fn looking(
+        tier: impl Fn(usize) -> Tier,
+        mut refuses: impl FnMut(usize) -> bool,
+    ) -> impl FnMut(usize, bool) -> Found {
+        move |index, is_new| match tier(index) {
+            Tier::Degraded if is_new => Found::Degraded,
+            Tier::Suspect if is_new => Found::Suspect,
+            _ if refuses(index) => Found::Refuses,
+            _ => Found::Comes,
+        }
     }
 
     proptest! {
@@ -183,7 +207,7 @@ mod tests {
                     turns.push(i);
                     candidates[i].2
                 };
-                let next = cursor.next(candidates.len(), refuses, tier, in_trouble);
+                let next = cursor.next(candidates.len(), looking(tier, refuses), in_trouble);
                 let mut seen = turns.clone();
                 seen.extend(cursor.rest(candidates.len()));
                 seen.sort_unstable();
@@ -204,7 +228,7 @@ mod tests {
             let mut cursor = Cursor::default();
             let mut next = |put_back: Option<usize>, refuses: bool| {
                 put_back.into_iter().for_each(|index| cursor.put_back(index));
-                cursor.next(3, |index| index == 1 && refuses, |_| Tier::Healthy, |_| false)
+                cursor.next(3, looking(|_| Tier::Healthy, |index| index == 1 && refuses), |_| false)
             };
             prop_assert_eq!((next(None, false), next(None, false)), (Some(0), Some(1)));
             prop_assert_eq!(next(Some(1), refuses), Some(if refuses { 2 } else { 1 }));
@@ -217,8 +241,8 @@ mod tests {
             let tier = |i: usize| [Tier::Healthy, Tier::Degraded, Tier::Suspect][candidates[i].1 as usize];
             // Whoever has come is in trouble from then on.
             let (mut cursor, mut troubled, mut order) = (Cursor::default(), Vec::new(), Vec::new());
-            let none = |_| false;
-            while let Some(index) = cursor.next(candidates.len(), none, tier, |i| troubled.contains(&candidates[i].0)) {
+            let mut look = looking(tier, |_| false);
+            while let Some(index) = cursor.next(candidates.len(), &mut look, |i| troubled.contains(&candidates[i].0)) {
                 let others = cursor.rest(candidates.len()).any(|rest| !troubled.contains(&candidates[rest].0));
                 prop_assert!(!others || !troubled.contains(&candidates[index].0));
                 troubled.push(candidates[index].0);

@@ -20,7 +20,7 @@ pub use live::{
     EARLY_PROBE_AFTER, LAST_RESORT_EVERY, SUSPECT_CALLS, SUSPECT_FLOOR, SUSPECT_MULTIPLE, SUSPECT_SUCCESSES,
     UNAUTHORIZED_IN_A_ROW,
 };
-pub(crate) use live::{LiveModel, LiveProvider};
+pub(crate) use live::{LiveModel, LiveProvider, skipped};
 pub(crate) use registry::Registry;
 pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, SlowCallsSnapshot, Snapshot, WindowSnapshot};
 

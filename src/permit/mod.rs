@@ -19,7 +19,7 @@ use crate::{
         calls::Place,
     },
     model::Model,
-    models::{LiveModel, LiveProvider, Registry},
+    models::{LiveModel, LiveProvider, Registry, skipped},
 };
 use std::{fmt, time::Duration};
 
@@ -63,14 +63,24 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    /// The request goes elsewhere.
+    /// From when on a call may be admitted, where that is known.
     #[inline]
-    pub(crate) fn skips(self, live: &LiveModel, provider: &LiveProvider, now: Nanos) {
+    pub(crate) fn retry_at(self) -> Nanos {
         match self {
-            Self::Model(Refusal::Open { .. }) => live.skipped(now),
-            Self::Provider(Refusal::Open { .. }) => provider.skipped(now),
-            _ => {}
+            Self::Model(refusal) | Self::Provider(refusal) => refusal.retry_at(),
+            Self::ModelFull | Self::ProviderFull => Nanos::MAX,
         }
+    }
+
+    /// The request goes elsewhere.
+    #[inline(always)]
+    pub(crate) fn skips(self, live: &LiveModel, provider: &LiveProvider, now: Nanos) {
+        let (skips, breaker) = match self {
+            Self::Model(Refusal::Open { .. }) => (live.skips(), &live.breaker),
+            Self::Provider(Refusal::Open { .. }) => (provider.skips(), &provider.breaker),
+            _ => return,
+        };
+        skipped(skips, breaker, now);
     }
 }
 
@@ -131,19 +141,32 @@ impl Permit {
         Self::peek_at(live, &registry.providers[live.provider], now)
     }
 
-    /// The same of a model and its provider. For a loop over many of them.
+    /// The same of a model and its provider.
     #[inline(always)]
     pub(crate) fn peek_at(live: &LiveModel, provider: &LiveProvider, now: Nanos) -> Result<(), Refused> {
-        let of_model = live.breaker.peek(now);
-        let of_provider = provider.breaker.peek(now);
-        match (of_model, of_provider) {
-            (Ok(()), Ok(())) if live.gate.is_full() => Err(Refused::ModelFull),
-            (Ok(()), Ok(())) if provider.gate.is_full() => Err(Refused::ProviderFull),
-            (Ok(()), Ok(())) => Ok(()),
-            (Err(model), Err(provider)) if model.retry_at() < provider.retry_at() => Err(Refused::Provider(provider)),
-            (Err(model), _) => Err(Refused::Model(model)),
-            (Ok(()), Err(provider)) => Err(Refused::Provider(provider)),
+        Self::peek_breakers(live, provider, now)?;
+        Self::peek_gates(live, provider)
+    }
+
+    /// The half of it that the breakers say. For a loop over many candidates.
+    #[inline(always)]
+    pub(crate) fn peek_breakers(live: &LiveModel, provider: &LiveProvider, now: Nanos) -> Result<(), Refused> {
+        let Err(of_model) = live.breaker.peek(now) else {
+            return provider.breaker.peek(now).map_err(Refused::Provider);
+        };
+        match provider.breaker.peek(now) {
+            Err(of_provider) if of_model.retry_at() < of_provider.retry_at() => Err(Refused::Provider(of_provider)),
+            _ => Err(Refused::Model(of_model)),
         }
+    }
+
+    /// The other half: whether there is room for one more call.
+    #[inline]
+    pub(crate) fn peek_gates(live: &LiveModel, provider: &LiveProvider) -> Result<(), Refused> {
+        if live.gate.is_full() {
+            return Err(Refused::ModelFull);
+        }
+        if provider.gate.is_full() { Err(Refused::ProviderFull) } else { Ok(()) }
     }
 
     /// Whether only an open wait stands in the way of a call. Changes nothing.

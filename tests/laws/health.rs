@@ -2,12 +2,12 @@
 
 use crate::{
     script::{Act, Fault},
-    world::{Setup, World, answer, ms, secs, setup, trips_after, world},
+    world::{Setup, World, answer, fates, ms, secs, setup, trips_after, world},
 };
 use std::time::Duration;
 use tokio::time::{advance, sleep, timeout};
 use tower_failover::{
-    BestScoreFirst, CheapestFirst, Command, State, Tier,
+    BestScoreFirst, CheapestFirst, Command, Plan, Skip, State, Tier, Whose,
     defaults::{EXPLORE_EVERY, HEALTHY_FOR, SUSPECT_CALLS, SUSPECT_SUCCESSES},
 };
 
@@ -42,6 +42,35 @@ async fn a_degraded_model_is_asked_after_the_healthy_ones() {
     assert_eq!(world.model("a1").breaker.state, State::Closed);
     assert_eq!(who(&world, 9, Duration::ZERO).await, ["b1"; 9]);
     // It is not refused: when the others fail, it is asked.
+    world.script.play("b1", [503]);
+    world.script.play("c1", [503]);
+    assert_eq!(who(&world, 1, Duration::ZERO).await, ["a1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_degraded_model_that_a_breaker_refuses_is_passed_over_in_its_place() {
+    let world = world("a1@a b1@b c1@c");
+    degrade(&world).await;
+    world.models.command_provider("a", Command::ForceOpen).unwrap();
+    for _ in 0..2 * EXPLORE_EVERY {
+        let (_, served) = answer(world.ask().await);
+        let passed_over = ("a1".to_owned(), Some(Skip::ForcedOpen(Whose::Provider)));
+        assert_eq!(fates(&served), [passed_over, ("b1".to_owned(), None)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_degraded_model_that_is_full_waits_for_the_healthy_ones_all_the_same() {
+    let world = setup("a1@a b1@b c1@c").models(|model| model.max_in_flight(1)).build();
+    degrade(&world).await;
+    world.script.play("a1", [Act::Hang]);
+    let mut hanging = world.begin_with(Plan::new().models(["a1"]));
+    assert!(futures::poll!(&mut hanging).is_pending());
+    let (_, served) = answer(world.ask().await);
+    assert_eq!(fates(&served), [("b1".to_owned(), None)]);
+    // By its turn it has room.
+    drop(hanging);
+    world.script.play("a1", [200]);
     world.script.play("b1", [503]);
     world.script.play("c1", [503]);
     assert_eq!(who(&world, 1, Duration::ZERO).await, ["a1"]);

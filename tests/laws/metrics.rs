@@ -17,9 +17,10 @@ use std::{
     },
 };
 use tokio::time::advance;
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
 use tower_failover::{
     CircuitBreakerLayer, Command, Error, Fate, Hedge, Model, Models, Plan, Provider, Served, State, Why,
+    circuit_breaker,
 };
 
 /// A recorder for this thread.
@@ -332,6 +333,42 @@ async fn a_recorder_that_comes_late_hears_everything_from_then_on() {
     assert_eq!(told.sum("requests_total", &[]), 1);
     assert_eq!(told.sum("attempts_total", &[("model", "b1")]), 1);
     assert_eq!(told.sum("skips_total", &[("model", "a1"), ("reason", "model_open")]), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_rejected_once_whenever_its_breaker_opens() {
+    let hearing = hear();
+    let models = setup("a1@a").registry();
+    // Since the last look.
+    let counted = || hearing.told().sum("skips_total", &[("model", "a1"), ("reason", "model_forced_open")]);
+    let limited = ConcurrencyLimit::new(service_fn(|(): ()| async { Ok::<_, Fault>(()) }), 1);
+    let layer = CircuitBreakerLayer::new(models.clone(), "a1").unwrap();
+    let mut client = layer.layer(limited.clone());
+
+    // After readiness.
+    client.ready().await.unwrap();
+    models.command("a1", Command::ForceOpen).unwrap();
+    assert!(matches!(client.call(()).await, Err(circuit_breaker::Error::Rejected(_))));
+    assert_eq!(counted(), 1);
+
+    // Before, and nobody comes for the answer.
+    client.ready().await.unwrap();
+    client.ready().await.unwrap();
+    assert_eq!(counted(), 0);
+    drop(client.call(()));
+    assert_eq!(counted(), 1);
+
+    // While the service inside is not ready.
+    models.command("a1", Command::Reset).unwrap();
+    let mut other = limited.clone();
+    other.ready().await.unwrap();
+    let by_name = CircuitBreakerLayer::by_name(models.clone(), |(): &()| "a1").layer(limited);
+    let mut call = Box::pin(by_name.oneshot(()));
+    assert!(futures::poll!(&mut call).is_pending());
+    models.command("a1", Command::ForceOpen).unwrap();
+    drop(other);
+    assert!(matches!(call.await, Err(circuit_breaker::Error::Rejected(_))));
+    assert_eq!(counted(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,10 +5,14 @@ use crate::{
     failover::{
         guards::Payment,
         notes::Entry,
-        served::{Fate, Skip},
+        served::Skip,
         settings::{Replay, Settings, WhenUnavailable},
     },
-    machine::{Nanos, nanos, plan::Set, score::Tier},
+    machine::{
+        Nanos, nanos,
+        plan::{Found, Set},
+        score::Tier,
+    },
     permit::Permit,
     sync::Ordering,
 };
@@ -63,25 +67,33 @@ impl Journey {
         }
     }
 
-    /// The next candidate that would be admitted; those before it are skipped.
+    /// The next candidate that would be admitted; those before it are skipped. One that a breaker refuses need not wait for
+    /// those of better tiers.
     fn next_not_refused(&mut self, now: Nanos) -> Option<usize> {
         let (registry, notes) = self.served.as_mut().expect(UNDER_WAY).noting();
         let (candidates, tiers) = (&self.candidates, self.tiers);
-        let refuses = |position| {
+        let look = |position, is_new| {
             let model = candidates.get(position);
             let live = &registry.models[model];
             let provider = &registry.providers[live.provider];
-            let Err(refused) = Permit::peek_at(live, provider, now) else { return false };
+            let peeked = Permit::peek_breakers(live, provider, now);
+            if peeked.is_ok() && is_new && tiers {
+                match registry.tier_for_one(model, now) {
+                    Tier::Healthy => {}
+                    Tier::Degraded => return Found::Degraded,
+                    Tier::Suspect => return Found::Suspect,
+                }
+            }
+            let Err(refused) = peeked.and_then(|()| Permit::peek_gates(live, provider)) else { return Found::Comes };
             refused.skips(live, provider, now);
-            notes.push(Entry { model, fate: Fate::Skipped(Skip::refused(refused, now)), at: now });
-            true
+            notes.push(Entry::refused(model, refused, now));
+            Found::Refuses
         };
-        let tier = |position| if tiers { registry.tier_for_one(candidates.get(position), now) } else { Tier::Healthy };
         let trouble = Some(&self.in_trouble).filter(|trouble| !trouble.is_empty());
         let in_trouble = |position| {
             trouble.is_some_and(|trouble| trouble.contains(registry.models[candidates.get(position)].provider))
         };
-        self.cursor.next(self.within, refuses, tier, in_trouble)
+        self.cursor.next(self.within, look, in_trouble)
     }
 
     /// The next candidate to be asked beside the one that is being asked. That is always paid for.

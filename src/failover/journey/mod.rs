@@ -22,7 +22,7 @@ use crate::{
     metrics::is_heard,
     models::{LiveModel, Registry},
     outcome::RequestEnd,
-    permit::{Admitted, Closed, Permit},
+    permit::{Admitted, Closed, Permit, Refused},
     trace::Trace,
 };
 use smallvec::SmallVec;
@@ -151,11 +151,17 @@ impl Journey {
 
     #[inline(always)]
     fn note(&mut self, choice: Choice, fate: Fate, now: Nanos) {
+        self.forget_before(choice).note(choice.model, fate, now);
+    }
+
+    /// What became of it before this choice no longer counts.
+    #[inline(always)]
+    fn forget_before(&mut self, choice: Choice) -> &mut Served {
         let served = self.served_mut();
         if choice.again {
             served.forget(choice.model);
         }
-        served.note(choice.model, fate, now);
+        served
     }
 
     /// Takes the permit for a candidate whose client is ready. A candidate rejected now is a skip.
@@ -176,7 +182,14 @@ impl Journey {
         } else {
             Permit::admit(registry, choice.model, now, lease)
         };
-        admitted.map_err(|refused| self.reject(choice, Skip::refused(refused, now), now)).ok()
+        admitted.map_err(|refused| self.refused(choice, refused, now)).ok()
+    }
+
+    fn refused(&mut self, choice: Choice, refused: Refused, now: Nanos) {
+        self.payment = None;
+        if !choice.last_resort {
+            self.forget_before(choice).note_refused(choice.model, refused, now);
+        }
     }
 
     /// The candidate's client did not become ready.

@@ -54,12 +54,21 @@ fn renewed(breaker: &Arc<Breaker>, config: &Arc<BreakerConfig>, stripes: usize) 
     }
 }
 
-/// Ends the open wait once so many requests have gone elsewhere that a probe is hardly one of them. Looks only at every
-/// few, as it takes a lock.
-#[inline]
-fn early_probe(skips: &Skips, breaker: &Breaker, now: Nanos) {
-    let due = |count| count >= EARLY_PROBE_AFTER && count % (EARLY_PROBE_AFTER / 8) == 0;
-    if skips.add().is_some_and(due) && breaker.end_wait(now) {
+/// A request goes elsewhere because the breaker is open. Ends the wait once there were so many that a probe is hardly one
+/// of them.
+#[inline(always)]
+pub(crate) fn skipped(skips: &Skips, breaker: &Breaker, now: Nanos) {
+    if let Some(count) = skips.add() {
+        probe_early(count, skips, breaker, now);
+    }
+}
+
+/// Looks only at every few, as it takes a lock.
+#[cold]
+#[inline(never)]
+fn probe_early(count: u64, skips: &Skips, breaker: &Breaker, now: Nanos) {
+    let due = count >= EARLY_PROBE_AFTER && count % (EARLY_PROBE_AFTER / 8) == 0;
+    if due && breaker.end_wait(now) {
         skips.reset();
     }
 }

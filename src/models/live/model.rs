@@ -1,6 +1,6 @@
 //! The live state of one model.
 
-use super::{Outage, early_probe, renewed};
+use super::{Outage, renewed};
 use crate::{
     machine::{
         Nanos,
@@ -11,6 +11,7 @@ use crate::{
         nanos,
         quantile::Quantiles,
         score::{Score, Tier},
+        skips::Skips,
     },
     model::Model,
     models::{catalogue::Seed, history::Record},
@@ -222,10 +223,10 @@ impl LiveModel {
         self.turns.take(now)
     }
 
-    /// A request goes elsewhere because the breaker is open.
+    /// How often requests went elsewhere because the breaker is open.
     #[inline]
-    pub(crate) fn skipped(&self, now: Nanos) {
-        early_probe(&self.outage().skips, &self.breaker, now);
+    pub(crate) fn skips(&self) -> &Skips {
+        &self.outage().skips
     }
 
     /// In which tier it is; and the same once more if the time that has passed has changed it.

@@ -1,6 +1,6 @@
 //! The live state of one provider.
 
-use super::{Outage, early_probe, renewed};
+use super::{Outage, renewed};
 use crate::{
     machine::{
         Nanos,
@@ -8,6 +8,7 @@ use crate::{
         budget::{Bucket, Withdrawal},
         cooldown::Limited,
         gate::Gate,
+        skips::Skips,
     },
     model::Provider,
     models::{catalogue::Seed, history::Record},
@@ -179,10 +180,10 @@ impl LiveProvider {
         result
     }
 
-    /// A request goes elsewhere because the breaker is open.
+    /// How often requests went elsewhere because the breaker is open.
     #[inline]
-    pub(crate) fn skipped(&self, now: Nanos) {
-        early_probe(&self.slate().outage.skips, &self.breaker, now);
+    pub(crate) fn skips(&self) -> &Skips {
+        &self.slate().outage.skips
     }
 
     /// Its breaker has changed.
