@@ -1,6 +1,7 @@
 //! One attempt: readiness, permit, aim, call, and the timer over all of it; and when another may start beside it.
 
 use super::{
+    finish::OpenPermit,
     journey::{Choice, Journey},
     resend::Resend,
     service::Engine,
@@ -10,7 +11,7 @@ use crate::{
     classify::{Aimed, Classify, Ours, Verdict},
     machine::Nanos,
     models::Registry,
-    permit::Permit,
+    permit::Closed,
     trace::Trace,
 };
 use pin_project::pin_project;
@@ -27,6 +28,8 @@ pub(super) struct Run<S, Fut> {
     pub(super) choice: Choice,
     #[pin]
     stage: Stage<S, Fut>,
+    /// Of the call, once it is made, until somebody takes it.
+    permit: Option<OpenPermit>,
     #[pin]
     timer: Timer,
     /// Of the call, once it is made.
@@ -38,7 +41,8 @@ enum Stage<S, Fut> {
     /// Waiting for a client to become ready.
     Ready(S),
     /// Waiting for a model to answer.
-    Call(#[pin] Fut, Ours, Option<Permit>),
+    Call(#[pin] Fut, Ours),
+    Ended,
 }
 
 /// When another attempt may start beside the first.
@@ -61,8 +65,8 @@ pub(super) enum Event<Res, E> {
     Skipped,
     /// The request cannot be aimed.
     Aim(AimError),
-    /// It was made, and came to this, or ran out of time.
-    Ended(Option<Result<Res, E>>, Verdict, Permit),
+    /// It was made, and came to this, or ran out of time. Its permit stays where it is: moving it is what costs.
+    Ended(Option<Result<Res, E>>, Verdict),
 }
 
 /// What an attempt came to that did not end the request.
@@ -74,19 +78,20 @@ pub(super) enum Last<Res, E> {
 
 impl<S, Fut> Run<S, Fut> {
     pub(super) fn new(choice: Choice, client: S) -> Self {
-        Self { choice, stage: Stage::Ready(client), timer: Timer::default(), trace: Trace::none() }
+        Self { choice, stage: Stage::Ready(client), permit: None, timer: Timer::default(), trace: Trace::none() }
+    }
+
+    /// Where the permit of its call is.
+    pub(super) fn permit(self: Pin<&mut Self>) -> &mut Option<OpenPermit> {
+        self.project().permit
     }
 
     /// The permit of its call, if that was made.
-    pub(super) fn lose(self: Pin<&mut Self>) -> Option<Permit> {
+    pub(super) fn lose(self: Pin<&mut Self>) -> Option<OpenPermit> {
         let this = self.project();
-        match this.stage.project() {
-            StageProj::Ready(_) => None,
-            StageProj::Call(_, _, permit) => {
-                this.trace.lost();
-                permit.take()
-            }
-        }
+        let permit = this.permit.take()?;
+        this.trace.lost();
+        Some(permit)
     }
 
     /// Drives one attempt to its end: readiness, permit, aim, call.
@@ -133,9 +138,13 @@ impl<S, Fut> Run<S, Fut> {
                         journey.not_whole(choice, now);
                         return Poll::Ready(Event::Skipped);
                     }
-                    let Some(admitted) = journey.admit(choice, settings, now) else {
-                        return Poll::Ready(Event::Skipped);
-                    };
+                    let closed = Closed::find(journey.registry(), choice.model);
+                    if closed.is_none() {
+                        let Some(permit) = journey.admit(&choice, settings, now) else {
+                            return Poll::Ready(Event::Skipped);
+                        };
+                        *this.permit = Some(OpenPermit { permit, now });
+                    }
                     let request = kept.take().expect("kept while candidates are chosen");
                     if Journey::may_send_again(choice, settings) {
                         *kept = engine.resend.keep(&request);
@@ -150,18 +159,26 @@ impl<S, Fut> Run<S, Fut> {
                         Err(error) => return Poll::Ready(Event::Aim(error)),
                     };
                     let ours = engine.aim.ours(target, &request);
-                    *this.trace = journey.trace(choice);
+                    *this.trace = journey.trace(&choice);
                     let entered = this.trace.enter();
-                    let (permit, future) =
-                        admitted.call(journey.registry(), choice.model, now, || client.call(request));
+                    let call = || client.call(request);
+                    let future = match (closed, &mut *this.permit) {
+                        (Some(closed), place) => {
+                            let (permit, future) = closed.call(journey.registry(), choice.model, now, call);
+                            *place = Some(OpenPermit { permit, now });
+                            future
+                        }
+                        (None, Some(held)) => held.permit.call(call),
+                        (None, None) => unreachable!("admitted above"),
+                    };
                     drop(entered);
-                    journey.sent(choice);
+                    journey.sent(&choice);
                     *last = None;
                     this.timer.as_mut().disarm();
-                    this.stage.set(Stage::Call(future, ours, Some(permit)));
+                    this.stage.set(Stage::Call(future, ours));
                 }
-                StageProj::Call(future, ours, held) => {
-                    let permit = held.as_mut().expect("held until the call has ended");
+                StageProj::Call(future, ours) => {
+                    let permit = &mut this.permit.as_mut().expect("held until the call has ended").permit;
                     let entered = this.trace.enter();
                     let polled = permit.enter(|| future.poll(cx));
                     drop(entered);
@@ -190,9 +207,10 @@ impl<S, Fut> Run<S, Fut> {
                         }
                     };
                     this.trace.came_to(&verdict);
-                    let permit = held.take().expect("held until the call has ended");
-                    return Poll::Ready(Event::Ended(result, verdict, permit));
+                    this.stage.set(Stage::Ended);
+                    return Poll::Ready(Event::Ended(result, verdict));
                 }
+                StageProj::Ended => unreachable!("nobody polls an attempt that has ended"),
             }
         }
     }
@@ -206,7 +224,7 @@ impl<S, Fut> Run<S, Fut> {
         hedge: &mut Hedging,
     ) -> bool {
         let this = self.project();
-        let StageProj::Call(_, _, Some(permit)) = this.stage.project() else { return false };
+        let Some(OpenPermit { permit, .. }) = this.permit else { return false };
         if let Hedging::Unknown = hedge {
             let at = if kept { journey.hedge_at(*this.choice, &engine.settings, permit.is_probe()) } else { None };
             *hedge = match at {
@@ -240,8 +258,12 @@ impl Hedging {
 pub(super) struct Clock(Option<Nanos>);
 
 impl Clock {
+    #[inline]
     pub(super) fn now(&mut self, registry: &Registry) -> Nanos {
-        *self.0.get_or_insert_with(|| registry.now())
+        match self.0 {
+            Some(now) => now,
+            None => *self.0.insert(registry.now()),
+        }
     }
 
     /// Time has passed since the last reading.

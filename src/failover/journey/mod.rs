@@ -22,7 +22,7 @@ use crate::{
     metrics::is_heard,
     models::{LiveModel, Registry},
     outcome::RequestEnd,
-    permit::{Admitted, Closed, Permit},
+    permit::Permit,
     trace::Trace,
 };
 use smallvec::SmallVec;
@@ -87,15 +87,15 @@ impl Journey {
         place: &mut Option<Self>,
         registry: Lane<Registry>,
         settings: &Settings,
-        plan: Option<Plan>,
+        plan: Option<&Plan>,
         trace: &Trace,
         now: Nanos,
     ) -> Result<(), PlanError> {
-        let (mut candidates, falls_back, deadline, max_cost) = match &plan {
+        let (mut candidates, falls_back, deadline, max_cost) = match plan {
             None => (Candidates::All(registry.models.len()), true, None, None),
             Some(plan) => (plan.candidates(&registry)?, plan.falls_back(), plan.get_deadline(), plan.get_max_cost()),
         };
-        let order = plan.as_ref().and_then(Plan::get_order).or(settings.order.as_ref());
+        let order = plan.and_then(Plan::get_order).or(settings.order.as_ref());
         if let (Some(order), true) = (order, falls_back) {
             candidates = order::ordered(&**order, &candidates, &registry, now);
         }
@@ -158,17 +158,10 @@ impl Journey {
         served.note(choice.model, fate, now);
     }
 
-    /// Takes the permit for a candidate whose client is ready. A candidate rejected now is a skip.
-    #[inline(always)]
-    pub(crate) fn admit(&mut self, choice: Choice, settings: &Settings, now: Nanos) -> Option<Admitted> {
-        match Closed::find(self.registry(), choice.model) {
-            Some(closed) => Some(Admitted::Closed(closed)),
-            None => self.admit_otherwise(choice, settings, now).map(Admitted::Otherwise),
-        }
-    }
-
+    /// Takes the permit for a candidate whose client is ready, if its breakers are not simply closed. A candidate rejected
+    /// now is a skip.
     #[cold]
-    fn admit_otherwise(&mut self, choice: Choice, settings: &Settings, now: Nanos) -> Option<Permit> {
+    pub(crate) fn admit(&mut self, choice: &Choice, settings: &Settings, now: Nanos) -> Option<Permit> {
         let registry = self.registry();
         let lease = self.timeout(choice.model, settings);
         let admitted = if choice.last_resort {
@@ -176,7 +169,7 @@ impl Journey {
         } else {
             Permit::admit(registry, choice.model, now, lease)
         };
-        admitted.map_err(|refused| self.reject(choice, Skip::refused(refused, now), now)).ok()
+        admitted.map_err(|refused| self.reject(*choice, Skip::refused(refused, now), now)).ok()
     }
 
     /// The candidate's client did not become ready.
@@ -235,7 +228,7 @@ impl Journey {
     }
 
     /// The request is on its way.
-    pub(crate) fn sent(&mut self, choice: Choice) {
+    pub(crate) fn sent(&mut self, choice: &Choice) {
         self.attempts += 1;
         self.under_way.push(choice.model);
         if let Some(mut payment) = self.payment.take() {
@@ -246,7 +239,11 @@ impl Journey {
     }
 
     /// The span of an attempt.
-    pub(crate) fn trace(&self, choice: Choice) -> Trace {
+    #[inline]
+    pub(crate) fn trace(&self, choice: &Choice) -> Trace {
+        if !Trace::is_wanted() {
+            return Trace::none();
+        }
         let live = self.live(choice.model);
         Trace::attempt(&live.model, &self.registry().providers[live.provider].provider, choice.number)
     }
@@ -268,7 +265,7 @@ impl Journey {
     /// Hears a result, and says whether the next model is to be asked. `verdict` becomes what is to be settled.
     pub(crate) fn hear(
         &mut self,
-        choice: Choice,
+        choice: &Choice,
         verdict: &mut Verdict,
         answered: bool,
         settings: &Settings,
@@ -290,7 +287,7 @@ impl Journey {
         }
         let (charge, executed, last_resort) = (verdict.charge, verdict.executed, choice.last_resort);
         let fate = Fate::Tried(Tried { why: verdict.why.clone(), charge, executed, took, last_resort });
-        self.note(choice, fate, now);
+        self.note(*choice, fate, now);
         verdict.next == Next::TryNext && settings.replay.allows(verdict.executed)
     }
 
@@ -313,9 +310,15 @@ impl Journey {
     }
 
     /// The end: a response of this model.
-    pub(crate) fn answered(&mut self, model: usize, all_failed: bool, now: Nanos) -> Served {
+    pub(crate) fn answered(&mut self, model: usize, all_failed: bool, now: Nanos) {
         self.served_mut().answered(model, all_failed);
-        self.end(if all_failed { RequestEnd::AllFailed } else { RequestEnd::Answered }, now)
+        self.end(if all_failed { RequestEnd::AllFailed } else { RequestEnd::Answered }, now);
+    }
+
+    /// What there is to tell in the end. From then on it is over.
+    #[inline(always)]
+    pub(crate) fn take_served(&mut self) -> Served {
+        self.served.take().expect(UNDER_WAY)
     }
 
     /// The end, without a response.
@@ -323,10 +326,11 @@ impl Journey {
         if self.failed {
             self.served_mut().unanswered();
         }
-        Box::new(self.end(end, now))
+        self.end(end, now);
+        Box::new(self.take_served())
     }
 
-    fn end(&mut self, end: RequestEnd, now: Nanos) -> Served {
+    fn end(&mut self, end: RequestEnd, now: Nanos) {
         let began = self.began;
         self.served_mut().ended(began, now);
         self.count(end, now);
@@ -334,7 +338,6 @@ impl Journey {
         self.payment = None;
         self.unlogged = None;
         self.trace = Trace::none();
-        self.served.take().expect(UNDER_WAY)
     }
 
     /// Whether it has come to its end.
