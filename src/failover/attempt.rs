@@ -58,15 +58,22 @@ pub(super) enum Hedging {
 }
 
 /// How an attempt ended.
-pub(super) enum Event<Res, E> {
+pub(super) enum Event<E> {
     /// It was not made, because its client did not become ready, with the client's error if it gave one.
     NotReady(Option<E>),
     /// It was not made.
     Skipped,
     /// The request cannot be aimed.
     Aim(AimError),
-    /// It was made, and came to this, or ran out of time. Its permit stays where it is: moving it is what costs.
-    Ended(Option<Result<Res, E>>, Verdict),
+    /// It was made, and has come to something. Its permit stays where it is: moving it is what costs.
+    Ended,
+}
+
+/// What an attempt that was made came to. Large, so that it is written to where it stays.
+pub(super) struct Came<Res, E> {
+    /// `None` if it ran out of time.
+    pub(super) result: Option<Result<Res, E>>,
+    pub(super) verdict: Verdict,
 }
 
 /// What an attempt came to that did not end the request.
@@ -94,16 +101,17 @@ impl<S, Fut> Run<S, Fut> {
         Some(permit)
     }
 
-    /// Drives one attempt to its end: readiness, permit, aim, call.
+    /// Drives one attempt to its end: readiness, permit, aim, call. `came` is what it has come to, if that was made.
     pub(super) fn drive<Req, A, K, R, F>(
         self: Pin<&mut Self>,
         engine: &Engine<A, K, R, F>,
         journey: &mut Journey,
         kept: &mut Option<R::Request>,
         last: &mut Option<Last<S::Response, S::Error>>,
+        came: &mut Option<Came<S::Response, S::Error>>,
         clock: &mut Clock,
         cx: &mut Context<'_>,
-    ) -> Poll<Event<S::Response, S::Error>>
+    ) -> Poll<Event<S::Error>>
     where
         R: Resend<Req>,
         A: Aim<R::Request>,
@@ -207,8 +215,9 @@ impl<S, Fut> Run<S, Fut> {
                         }
                     };
                     this.trace.came_to(&verdict);
+                    *came = Some(Came { result, verdict });
                     this.stage.set(Stage::Ended);
-                    return Poll::Ready(Event::Ended(result, verdict));
+                    return Poll::Ready(Event::Ended);
                 }
                 StageProj::Ended => unreachable!("nobody polls an attempt that has ended"),
             }

@@ -1,7 +1,7 @@
 //! The future of one request: one candidate after another, each through readiness, permit, aim, call and verdict.
 
 use super::{
-    attempt::{Clock, Event, Hedging, Last, Run},
+    attempt::{Came, Clock, Event, Hedging, Last, Run},
     clients::Clients,
     error::Error,
     finish::{Answer, Finish},
@@ -180,15 +180,16 @@ where
                 let client = this.clients.client(Target::new(journey.registry(), choice.model));
                 this.runs.as_mut().begin(choice, client);
             }
-            // Not carried out of the block with the others: it is large.
-            let mut ended;
-            let (choice, which) = 'event: {
+            let mut came = None;
+            let (choice, which, event) = 'event: {
                 for which in [Which::First, Which::Second] {
                     let Some(run) = this.runs.as_mut().get(which) else { continue };
                     let choice = run.choice;
-                    ended = run.drive::<Req, A, K, R, F>(engine, journey, this.request, this.last, &mut clock, cx);
-                    if ended.is_ready() {
-                        break 'event (choice, which);
+                    let (request, last) = (&mut *this.request, &mut *this.last);
+                    let polled =
+                        run.drive::<Req, A, K, R, F>(engine, journey, request, last, &mut came, &mut clock, cx);
+                    if let Poll::Ready(event) = polled {
+                        break 'event (choice, which, event);
                     }
                 }
                 // Not more than two at a time.
@@ -210,32 +211,23 @@ where
                 continue 'request;
             };
             let now = clock.now(journey.registry());
-            let (result, mut verdict) = match ended {
-                Poll::Ready(Event::Ended(result, verdict)) => (result, verdict),
-                Poll::Ready(Event::NotReady(error)) => {
-                    this.runs.as_mut().clear(which);
-                    if let Some(error) = error {
+            let Some(Came { result, verdict }) = &mut came else {
+                this.runs.as_mut().clear(which);
+                match event {
+                    Event::Ended | Event::Skipped | Event::NotReady(None) => continue,
+                    Event::NotReady(Some(error)) => {
                         this.last.get_or_insert(Last::Error(error));
+                        continue;
                     }
-                    continue;
+                    Event::Aim(error) => {
+                        let served = journey.unanswered(RequestEnd::NotAimed, now);
+                        return Poll::Ready(Err(Error::Aim { error, served }));
+                    }
                 }
-                Poll::Ready(Event::Skipped) => {
-                    this.runs.as_mut().clear(which);
-                    continue;
-                }
-                Poll::Ready(Event::Aim(error)) => {
-                    this.runs.as_mut().clear(which);
-                    return Poll::Ready(Err(Error::Aim {
-                        error,
-                        served: journey.unanswered(RequestEnd::NotAimed, now),
-                    }));
-                }
-                // Then it has returned above.
-                Poll::Pending => return Poll::Pending,
             };
-            let other = this.runs.choice(which.other());
             let answered = matches!(result, Some(Ok(_)));
-            let replays = journey.hear(&choice, &mut verdict, answered, settings, now);
+            let other = this.runs.choice(which.other());
+            let replays = journey.hear(&choice, verdict, answered, settings, now);
             let whole = this.request.as_ref().map(|request| engine.resend.whole(request));
             if whole == Some(false) {
                 journey.cannot_fail_over();
@@ -253,9 +245,12 @@ where
                     }
                 }
             }
-            match result {
-                Some(Ok(response)) if !goes_on && !engine.is_all_failed_error(&verdict) => {
-                    journey.answered(choice.model, verdict.next == Next::TryNext, now);
+            let ends = answered && !goes_on && !engine.is_all_failed_error(verdict);
+            if ends {
+                journey.answered(choice.model, verdict.next == Next::TryNext, now);
+            }
+            match came {
+                Some(Came { result: Some(Ok(response)), verdict }) if ends => {
                     let finished = engine.finish.finish(Answer {
                         response,
                         verdict,
@@ -265,7 +260,7 @@ where
                     this.runs.as_mut().clear(which);
                     return Poll::Ready(Ok(finished));
                 }
-                result => {
+                Some(Came { result, verdict }) => {
                     if let Some(held) = this.runs.as_mut().permit(which) {
                         held.permit.settle(&verdict, answered, now);
                     }
@@ -276,6 +271,7 @@ where
                         None => Last::TimedOut,
                     });
                 }
+                None => unreachable!("it has come to something"),
             }
             if let (Some(other), true) = (other, goes_on) {
                 journey.goes_on_beside(other);
