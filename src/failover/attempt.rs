@@ -11,7 +11,7 @@ use crate::{
     classify::{Aimed, Classify, Ours, Verdict},
     machine::Nanos,
     models::Registry,
-    permit::Closed,
+    permit::{Closed, Permit},
     trace::Trace,
 };
 use pin_project::pin_project;
@@ -169,14 +169,14 @@ impl<S, Fut> Run<S, Fut> {
                     let ours = engine.aim.ours(target, &request);
                     *this.trace = journey.trace(&choice);
                     let entered = this.trace.enter();
-                    let call = || client.call(request);
                     let future = match (closed, &mut *this.permit) {
                         (Some(closed), place) => {
-                            let (permit, future) = closed.call(journey.registry(), choice.model, now, call);
-                            *place = Some(OpenPermit { permit, now });
+                            let calling = closed.begin(journey.registry(), choice.model, now);
+                            let future = client.call(request);
+                            *place = Some(OpenPermit { permit: calling.end(), now });
                             future
                         }
-                        (None, Some(held)) => held.permit.call(call),
+                        (None, Some(held)) => call_with(&mut held.permit, client, request),
                         (None, None) => unreachable!("admitted above"),
                     };
                     drop(entered);
@@ -192,14 +192,14 @@ impl<S, Fut> Run<S, Fut> {
                     drop(entered);
                     let target = Target::new(journey.registry(), choice.model);
                     let aimed = Aimed { model: target.model(), ours: *ours };
-                    let (result, verdict) = match polled {
+                    let came = match polled {
                         Poll::Ready(result) => {
                             clock.tick();
                             permit.waits_no_longer();
                             let verdict = engine.classify.classify(aimed, result.as_ref());
                             let kept = kept.as_ref().filter(|_| result.is_err());
                             let fault = kept.and_then(|request| engine.resend.callers_fault(request));
-                            (Some(result), fault.unwrap_or(verdict))
+                            came.insert(Came { result: Some(result), verdict: fault.unwrap_or(verdict) })
                         }
                         Poll::Pending => {
                             permit.waiting(true);
@@ -211,11 +211,10 @@ impl<S, Fut> Run<S, Fut> {
                             let ends = || journey.attempt_ends(choice, settings, again(), probe);
                             ready!(this.timer.as_mut().poll(journey.registry(), ends, cx));
                             clock.tick();
-                            (None, engine.classify.timed_out(aimed))
+                            came.insert(Came { result: None, verdict: engine.classify.timed_out(aimed) })
                         }
                     };
-                    this.trace.came_to(&verdict);
-                    *came = Some(Came { result, verdict });
+                    this.trace.came_to(&came.verdict);
                     this.stage.set(Stage::Ended);
                     return Poll::Ready(Event::Ended);
                 }
@@ -246,6 +245,12 @@ impl<S, Fut> Run<S, Fut> {
         }
         !matches!(hedge, Hedging::Never)
     }
+}
+
+/// The call of a permit that is not simply one of closed breakers.
+#[cold]
+fn call_with<S: Service<Req>, Req>(permit: &mut Permit, client: &mut S, request: Req) -> S::Future {
+    permit.call(|| client.call(request))
 }
 
 impl Hedging {

@@ -181,12 +181,11 @@ impl<B> Finish<http::Response<B>> for HttpFinish {
     type Response = http::Response<B>;
 
     fn finish(&self, mut answer: Answer<http::Response<B>>) -> http::Response<B> {
-        let mut response = answer.response;
-        opened(&mut answer.permit, &answer.verdict, response.extensions());
+        opened(&mut answer.permit, &answer.verdict, answer.response.extensions());
         settle(&mut answer.permit, &answer.verdict);
-        self.sign(response.headers_mut(), &answer.served);
-        response.extensions_mut().insert(answer.served);
-        response
+        self.sign(answer.response.headers_mut(), &answer.served);
+        answer.response.extensions_mut().insert(answer.served);
+        answer.response
     }
 }
 

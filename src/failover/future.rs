@@ -251,14 +251,10 @@ where
             }
             match came {
                 Some(Came { result: Some(Ok(response)), verdict }) if ends => {
-                    let finished = engine.finish.finish(Answer {
-                        response,
-                        verdict,
-                        permit: this.runs.as_mut().take_permit(which, now),
-                        served: journey.take_served(),
-                    });
+                    let permit = this.runs.as_mut().take_permit(which, now);
                     this.runs.as_mut().clear(which);
-                    return Poll::Ready(Ok(finished));
+                    let served = journey.take_served();
+                    return Poll::Ready(Ok(engine.finish.finish(Answer { response, verdict, permit, served })));
                 }
                 Some(Came { result, verdict }) => {
                     if let Some(held) = this.runs.as_mut().permit(which) {

@@ -37,18 +37,22 @@ impl Closed {
         now: Nanos,
         call: impl FnOnce() -> T,
     ) -> (Permit, T) {
+        let calling = self.begin(registry, index, now);
+        let result = call();
+        (calling.end(), result)
+    }
+
+    /// Our own call begins, which the caller runs.
+    #[inline(always)]
+    pub(crate) fn begin(self, registry: &Lane<Registry>, index: usize, now: Nanos) -> Calling<'_> {
         let live = &registry.models[index];
         live.flow.start();
-        let calling = Calling { closed: self, registry, index, now, place: live.pending.begin(now) };
-        let result = call();
-        let permit = calling.permit(false);
-        std::mem::forget(calling);
-        (permit, result)
+        Calling { closed: self, registry, index, now, place: live.pending.begin(now) }
     }
 }
 
 /// Our own call is on the stack: dropped when a panic unwinds through it.
-struct Calling<'a> {
+pub(crate) struct Calling<'a> {
     closed: Closed,
     registry: &'a Lane<Registry>,
     index: usize,
@@ -57,6 +61,14 @@ struct Calling<'a> {
 }
 
 impl Calling<'_> {
+    /// Our own call has returned.
+    #[inline(always)]
+    pub(crate) fn end(self) -> Permit {
+        let permit = self.permit(false);
+        std::mem::forget(self);
+        permit
+    }
+
     #[inline(always)]
     fn permit(&self, panicked: bool) -> Permit {
         let [model, provider] = self.closed.0.map(|generation| Ticket::Counted { generation });
