@@ -207,8 +207,7 @@ impl<S, Fut> Run<S, Fut> {
                                 let executed = engine.classify.timed_out(aimed).executed;
                                 kept.is_some() && settings.replay.allows(executed)
                             };
-                            let probe = permit.is_probe();
-                            let ends = || journey.attempt_ends(choice, settings, again(), probe);
+                            let ends = || journey.attempt_ends(choice, settings, again, permit.is_probe());
                             ready!(this.timer.as_mut().poll(journey.registry(), ends, cx));
                             clock.tick();
                             came.insert(Came { result: None, verdict: engine.classify.timed_out(aimed) })

@@ -137,6 +137,8 @@ where
     K: Classify<ClientResponse<Req, C, A, R>, ClientError<Req, C, A, R>>,
     F: Finish<ClientResponse<Req, C, A, R>>,
 {
+    /// Not inlined: its result is then written to where it stays.
+    #[inline(never)]
     fn drive(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let mut this = self.project();
         let _entered = this.trace.enter();
