@@ -178,6 +178,11 @@ impl<T> Kept<T> {
         Self { seen: None, stripe: 0 }
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seen.is_none()
+    }
+
     /// The value of now, on the stripe of the calling thread.
     #[inline]
     pub(crate) fn get(&mut self, swap: &Swap<T>) -> &Seen<T> {

@@ -151,7 +151,10 @@ impl<J> HttpAim<J> {
         };
         let prefix = base.map_or("", |base| base.path().trim_end_matches('/'));
         let slash = if path.starts_with('/') { "" } else { "/" };
-        Ok(Some([prefix, slash, &path].concat()))
+        // Not a byte too many: a URL takes it over as it is.
+        let mut aimed = String::with_capacity(prefix.len() + slash.len() + path.len());
+        [prefix, slash, &path].into_iter().for_each(|part| aimed.push_str(part));
+        Ok(Some(aimed))
     }
 
     /// What was written into a request with these headers.

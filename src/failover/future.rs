@@ -50,7 +50,7 @@ where
     C: Clients<A::Request>,
 {
     engine: Lane<Engine<A, K, R, F>>,
-    /// As of the call, until the first poll.
+    /// As of the call, until the first poll, if it was known then.
     registry: Option<Seen<Registry>>,
     clients: C,
     trace: Trace,
@@ -89,14 +89,14 @@ where
 {
     pub(crate) fn new(
         engine: Lane<Engine<A, K, R, F>>,
-        registry: Seen<Registry>,
+        registry: Option<Seen<Registry>>,
         clients: C,
         request: R::Request,
         plan: Option<Arc<Plan>>,
     ) -> Self {
         Self {
             engine,
-            registry: Some(registry),
+            registry,
             clients,
             trace: Trace::request(),
             request: Some(request),
