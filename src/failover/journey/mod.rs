@@ -365,9 +365,6 @@ impl Journey {
         self.served_mut().ended(began, now);
         self.count(end, now);
         // Whoever has the answer may keep this for a while.
-        if self.payment.is_some() {
-            self.payment = None;
-        }
         if self.unlogged.is_some() {
             self.unlogged = None;
         }
