@@ -83,6 +83,14 @@ pub(super) enum Last<Res, E> {
     TimedOut,
 }
 
+/// Where to tell what an attempt came to.
+pub(super) struct Told<'a, Res, E> {
+    /// Of the one before, which is over when this one is made.
+    pub(super) last: &'a mut Option<Last<Res, E>>,
+    /// Of this one, once it has ended, if it was made.
+    pub(super) came: &'a mut Option<Came<Res, E>>,
+}
+
 impl<S, Fut> Run<S, Fut> {
     pub(super) fn new(choice: Choice, client: S) -> Self {
         Self { choice, stage: Stage::Ready(client), permit: None, timer: Timer::default(), trace: Trace::none() }
@@ -101,14 +109,13 @@ impl<S, Fut> Run<S, Fut> {
         Some(permit)
     }
 
-    /// Drives one attempt to its end: readiness, permit, aim, call. `came` is what it has come to, if that was made.
+    /// Drives one attempt to its end: readiness, permit, aim, call.
     pub(super) fn drive<Req, A, K, R, F>(
         self: Pin<&mut Self>,
         engine: &Engine<A, K, R, F>,
         journey: &mut Journey,
         kept: &mut Option<R::Request>,
-        last: &mut Option<Last<S::Response, S::Error>>,
-        came: &mut Option<Came<S::Response, S::Error>>,
+        told: Told<'_, S::Response, S::Error>,
         clock: &mut Clock,
         cx: &mut Context<'_>,
     ) -> Poll<Event<S::Error>>
@@ -181,7 +188,7 @@ impl<S, Fut> Run<S, Fut> {
                     };
                     drop(entered);
                     journey.sent(&choice);
-                    *last = None;
+                    *told.last = None;
                     this.timer.as_mut().disarm();
                     this.stage.set(Stage::Call(future, ours));
                 }
@@ -199,7 +206,7 @@ impl<S, Fut> Run<S, Fut> {
                             let verdict = engine.classify.classify(aimed, result.as_ref());
                             let kept = kept.as_ref().filter(|_| result.is_err());
                             let fault = kept.and_then(|request| engine.resend.callers_fault(request));
-                            came.insert(Came { result: Some(result), verdict: fault.unwrap_or(verdict) })
+                            told.came.insert(Came { result: Some(result), verdict: fault.unwrap_or(verdict) })
                         }
                         Poll::Pending => {
                             permit.waiting(true);
@@ -210,7 +217,7 @@ impl<S, Fut> Run<S, Fut> {
                             let ends = || journey.attempt_ends(choice, settings, again, permit.is_probe());
                             ready!(this.timer.as_mut().poll(journey.registry(), ends, cx));
                             clock.tick();
-                            came.insert(Came { result: None, verdict: engine.classify.timed_out(aimed) })
+                            told.came.insert(Came { result: None, verdict: engine.classify.timed_out(aimed) })
                         }
                     };
                     this.trace.came_to(&came.verdict);

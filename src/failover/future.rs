@@ -1,7 +1,7 @@
 //! The future of one request: one candidate after another, each through readiness, permit, aim, call and verdict.
 
 use super::{
-    attempt::{Came, Clock, Event, Hedging, Last, Run},
+    attempt::{Came, Clock, Event, Hedging, Last, Run, Told},
     clients::Clients,
     error::Error,
     finish::{Answer, Finish},
@@ -187,9 +187,8 @@ where
                 for which in [Which::First, Which::Second] {
                     let Some(run) = this.runs.as_mut().get(which) else { continue };
                     let choice = run.choice;
-                    let (request, last) = (&mut *this.request, &mut *this.last);
-                    let polled =
-                        run.drive::<Req, A, K, R, F>(engine, journey, request, last, &mut came, &mut clock, cx);
+                    let told = Told { last: &mut *this.last, came: &mut came };
+                    let polled = run.drive::<Req, A, K, R, F>(engine, journey, this.request, told, &mut clock, cx);
                     if let Poll::Ready(event) = polled {
                         break 'event (choice, which, event);
                     }
