@@ -186,6 +186,11 @@ impl<T, F> Kept<T, F> {
         self.seen.as_ref().map(|(seen, found)| (seen.lane(), found))
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seen.is_none()
+    }
+
     /// The value of now, on the stripe of the calling thread.
     #[inline]
     pub(crate) fn get(&mut self, swap: &Swap<T>, find: impl FnOnce(&T) -> F) -> &(Seen<T>, F) {

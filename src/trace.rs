@@ -26,10 +26,16 @@ impl Trace {
         Self(None)
     }
 
+    /// Whether somebody may be interested.
+    #[inline]
+    pub(crate) fn is_wanted() -> bool {
+        LevelFilter::current() >= Level::DEBUG
+    }
+
     #[inline]
     fn new(make: impl FnOnce() -> Span) -> Self {
         let mut trace = Self::none();
-        if LevelFilter::current() >= Level::DEBUG {
+        if Self::is_wanted() {
             say(|| {
                 let span = make();
                 trace.0 = (!span.is_disabled()).then(|| Arc::new(Held(span)));
@@ -106,9 +112,13 @@ impl Trace {
     /// The attempt has come to this.
     #[inline]
     pub(crate) fn came_to(&self, verdict: &Verdict) {
-        if self.0.is_none() {
-            return;
+        if self.0.is_some() {
+            self.record_end(verdict);
         }
+    }
+
+    #[cold]
+    fn record_end(&self, verdict: &Verdict) {
         let end = AttemptEnd::of(verdict);
         self.record("outcome", end.word());
         let status = match verdict.why {

@@ -10,7 +10,6 @@ use crate::{
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Uri, header,
-    request::Parts,
     uri::{self, PathAndQuery},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -96,11 +95,6 @@ impl<J> HttpAim<J> {
         self
     }
 
-    fn aim_parts(&self, target: Target<'_>, parts: &mut Parts) -> Result<(), AimError> {
-        self.aim_uri(target, parts)?;
-        self.aim_headers(target, &mut parts.headers)
-    }
-
     /// Credentials, the header with the model's name, and no `host` of somewhere else.
     pub(crate) fn aim_headers(&self, target: Target<'_>, headers: &mut HeaderMap) -> Result<(), AimError> {
         let name = target.model().get_upstream_name();
@@ -115,8 +109,8 @@ impl<J> HttpAim<J> {
         Ok(())
     }
 
-    fn aim_uri(&self, target: Target<'_>, parts: &mut Parts) -> Result<(), AimError> {
-        let own = parts.uri.path_and_query();
+    fn aim_uri(&self, target: Target<'_>, own_uri: &mut Uri) -> Result<(), AimError> {
+        let own = own_uri.path_and_query();
         let path = own.map_or("/", PathAndQuery::as_str);
         // The path that is no URL is put together once more to be named.
         let not_a_url = |_: http::Error| not_a_url(&self.aim_path(target, path).ok().flatten().unwrap_or_default());
@@ -132,10 +126,10 @@ impl<J> HttpAim<J> {
             uri.scheme = base.scheme().cloned();
             uri.authority = base.authority().cloned();
         } else {
-            uri.scheme = parts.uri.scheme().cloned();
-            uri.authority = parts.uri.authority().cloned();
+            uri.scheme = own_uri.scheme().cloned();
+            uri.authority = own_uri.authority().cloned();
         }
-        parts.uri = Uri::from_parts(uri).map_err(|error| not_a_url(error.into()))?;
+        *own_uri = Uri::from_parts(uri).map_err(|error| not_a_url(error.into()))?;
         Ok(())
     }
 
@@ -157,7 +151,10 @@ impl<J> HttpAim<J> {
         };
         let prefix = base.map_or("", |base| base.path().trim_end_matches('/'));
         let slash = if path.starts_with('/') { "" } else { "/" };
-        Ok(Some([prefix, slash, &path].concat()))
+        // Not a byte too many: a URL takes it over as it is.
+        let mut aimed = String::with_capacity(prefix.len() + slash.len() + path.len());
+        [prefix, slash, &path].into_iter().for_each(|part| aimed.push_str(part));
+        Ok(Some(aimed))
     }
 
     /// What was written into a request with these headers.
@@ -177,8 +174,8 @@ pub(crate) fn not_a_url(path_and_query: &str) -> AimError {
 }
 
 /// A `content-length` that is there follows the body.
-pub(crate) fn follow_length(headers: &mut HeaderMap, length: Option<usize>) {
-    if let (Some(length), header::Entry::Occupied(mut header)) = (length, headers.entry(header::CONTENT_LENGTH)) {
+pub(crate) fn follow_length(headers: &mut HeaderMap, length: usize) {
+    if let header::Entry::Occupied(mut header) = headers.entry(header::CONTENT_LENGTH) {
         header.insert(length.into());
     }
 }
@@ -220,11 +217,15 @@ fn set_credentials(provider: &Provider, headers: &mut HeaderMap) {
 impl<B, J: BodyAim<B>> Aim<Request<B>> for HttpAim<J> {
     type Request = Request<B>;
 
-    fn aim(&self, target: Target<'_>, request: Request<B>) -> Result<Request<B>, AimError> {
+    #[inline]
+    fn aim(&self, target: Target<'_>, mut request: Request<B>) -> Result<Request<B>, AimError> {
+        self.aim_uri(target, request.uri_mut())?;
+        self.aim_headers(target, request.headers_mut())?;
         let (mut parts, body) = request.into_parts();
-        self.aim_parts(target, &mut parts)?;
         let (body, length) = self.body.aim(target, body)?;
-        follow_length(&mut parts.headers, length);
+        if let Some(length) = length {
+            follow_length(&mut parts.headers, length);
+        }
         Ok(Request::from_parts(parts, body))
     }
 

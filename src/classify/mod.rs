@@ -245,7 +245,7 @@ pub trait Classify<Res, E> {
 
     /// What it means that an attempt ran out of time. Default: [`Verdict::timed_out`].
     ///
-    /// Also asked when an attempt begins to wait, to learn whether another model could be asked after it.
+    /// Also asked when an attempt begins to wait, if its time depends on whether another model could be asked after it.
     fn timed_out(&self, aimed: Aimed<'_>) -> Verdict {
         let _ = aimed;
         Verdict::timed_out()

@@ -1,6 +1,7 @@
 //! One attempt: readiness, permit, aim, call, and the timer over all of it; and when another may start beside it.
 
 use super::{
+    finish::OpenPermit,
     journey::{Choice, Journey},
     resend::Resend,
     service::Engine,
@@ -10,7 +11,7 @@ use crate::{
     classify::{Aimed, Classify, Ours, Verdict},
     machine::Nanos,
     models::Registry,
-    permit::Permit,
+    permit::{Closed, Permit},
     trace::Trace,
 };
 use pin_project::pin_project;
@@ -27,6 +28,8 @@ pub(super) struct Run<S, Fut> {
     pub(super) choice: Choice,
     #[pin]
     stage: Stage<S, Fut>,
+    /// Of the call, once it is made, until somebody takes it.
+    permit: Option<OpenPermit>,
     #[pin]
     timer: Timer,
     /// Of the call, once it is made.
@@ -38,7 +41,8 @@ enum Stage<S, Fut> {
     /// Waiting for a client to become ready.
     Ready(S),
     /// Waiting for a model to answer.
-    Call(#[pin] Fut, Ours, Option<Permit>),
+    Call(#[pin] Fut, Ours),
+    Ended,
 }
 
 /// When another attempt may start beside the first.
@@ -54,15 +58,22 @@ pub(super) enum Hedging {
 }
 
 /// How an attempt ended.
-pub(super) enum Event<Res, E> {
+pub(super) enum Event<E> {
     /// It was not made, because its client did not become ready, with the client's error if it gave one.
     NotReady(Option<E>),
     /// It was not made.
     Skipped,
     /// The request cannot be aimed.
     Aim(AimError),
-    /// It was made, and came to this, or ran out of time.
-    Ended(Option<Result<Res, E>>, Verdict, Permit),
+    /// It was made, and has come to something. Its permit stays where it is: moving it is what costs.
+    Ended,
+}
+
+/// What an attempt that was made came to. Large, so that it is written to where it stays.
+pub(super) struct Came<Res, E> {
+    /// `None` if it ran out of time.
+    pub(super) result: Option<Result<Res, E>>,
+    pub(super) verdict: Verdict,
 }
 
 /// What an attempt came to that did not end the request.
@@ -72,21 +83,30 @@ pub(super) enum Last<Res, E> {
     TimedOut,
 }
 
+/// Where to tell what an attempt came to.
+pub(super) struct Told<'a, Res, E> {
+    /// Of the one before, which is over when this one is made.
+    pub(super) last: &'a mut Option<Last<Res, E>>,
+    /// Of this one, once it has ended, if it was made.
+    pub(super) came: &'a mut Option<Came<Res, E>>,
+}
+
 impl<S, Fut> Run<S, Fut> {
     pub(super) fn new(choice: Choice, client: S) -> Self {
-        Self { choice, stage: Stage::Ready(client), timer: Timer::default(), trace: Trace::none() }
+        Self { choice, stage: Stage::Ready(client), permit: None, timer: Timer::default(), trace: Trace::none() }
+    }
+
+    /// Where the permit of its call is.
+    pub(super) fn permit(self: Pin<&mut Self>) -> &mut Option<OpenPermit> {
+        self.project().permit
     }
 
     /// The permit of its call, if that was made.
-    pub(super) fn lose(self: Pin<&mut Self>) -> Option<Permit> {
+    pub(super) fn lose(self: Pin<&mut Self>) -> Option<OpenPermit> {
         let this = self.project();
-        match this.stage.project() {
-            StageProj::Ready(_) => None,
-            StageProj::Call(_, _, permit) => {
-                this.trace.lost();
-                permit.take()
-            }
-        }
+        let permit = this.permit.take()?;
+        this.trace.lost();
+        Some(permit)
     }
 
     /// Drives one attempt to its end: readiness, permit, aim, call.
@@ -95,10 +115,10 @@ impl<S, Fut> Run<S, Fut> {
         engine: &Engine<A, K, R, F>,
         journey: &mut Journey,
         kept: &mut Option<R::Request>,
-        last: &mut Option<Last<S::Response, S::Error>>,
+        told: Told<'_, S::Response, S::Error>,
         clock: &mut Clock,
         cx: &mut Context<'_>,
-    ) -> Poll<Event<S::Response, S::Error>>
+    ) -> Poll<Event<S::Error>>
     where
         R: Resend<Req>,
         A: Aim<R::Request>,
@@ -133,9 +153,13 @@ impl<S, Fut> Run<S, Fut> {
                         journey.not_whole(choice, now);
                         return Poll::Ready(Event::Skipped);
                     }
-                    let Some(admitted) = journey.admit(choice, settings, now) else {
-                        return Poll::Ready(Event::Skipped);
-                    };
+                    let closed = Closed::find(journey.registry(), choice.model);
+                    if closed.is_none() {
+                        let Some(permit) = journey.admit(&choice, settings, now) else {
+                            return Poll::Ready(Event::Skipped);
+                        };
+                        *this.permit = Some(OpenPermit { permit, now });
+                    }
                     let request = kept.take().expect("kept while candidates are chosen");
                     if Journey::may_send_again(choice, settings) {
                         *kept = engine.resend.keep(&request);
@@ -150,31 +174,39 @@ impl<S, Fut> Run<S, Fut> {
                         Err(error) => return Poll::Ready(Event::Aim(error)),
                     };
                     let ours = engine.aim.ours(target, &request);
-                    *this.trace = journey.trace(choice);
+                    *this.trace = journey.trace(&choice);
                     let entered = this.trace.enter();
-                    let (permit, future) =
-                        admitted.call(journey.registry(), choice.model, now, || client.call(request));
+                    let future = match (closed, &mut *this.permit) {
+                        (Some(closed), place) => {
+                            let calling = closed.begin(journey.registry(), choice.model, now);
+                            let future = client.call(request);
+                            *place = Some(OpenPermit { permit: calling.end(), now });
+                            future
+                        }
+                        (None, Some(held)) => call_with(&mut held.permit, client, request),
+                        (None, None) => unreachable!("admitted above"),
+                    };
                     drop(entered);
-                    journey.sent(choice);
-                    *last = None;
+                    journey.sent(&choice);
+                    *told.last = None;
                     this.timer.as_mut().disarm();
-                    this.stage.set(Stage::Call(future, ours, Some(permit)));
+                    this.stage.set(Stage::Call(future, ours));
                 }
-                StageProj::Call(future, ours, held) => {
-                    let permit = held.as_mut().expect("held until the call has ended");
+                StageProj::Call(future, ours) => {
+                    let permit = &mut this.permit.as_mut().expect("held until the call has ended").permit;
                     let entered = this.trace.enter();
                     let polled = permit.enter(|| future.poll(cx));
                     drop(entered);
                     let target = Target::new(journey.registry(), choice.model);
                     let aimed = Aimed { model: target.model(), ours: *ours };
-                    let (result, verdict) = match polled {
+                    let came = match polled {
                         Poll::Ready(result) => {
                             clock.tick();
                             permit.waits_no_longer();
                             let verdict = engine.classify.classify(aimed, result.as_ref());
                             let kept = kept.as_ref().filter(|_| result.is_err());
                             let fault = kept.and_then(|request| engine.resend.callers_fault(request));
-                            (Some(result), fault.unwrap_or(verdict))
+                            told.came.insert(Came { result: Some(result), verdict: fault.unwrap_or(verdict) })
                         }
                         Poll::Pending => {
                             permit.waiting(true);
@@ -182,17 +214,17 @@ impl<S, Fut> Run<S, Fut> {
                                 let executed = engine.classify.timed_out(aimed).executed;
                                 kept.is_some() && settings.replay.allows(executed)
                             };
-                            let probe = permit.is_probe();
-                            let ends = || journey.attempt_ends(choice, settings, again(), probe);
+                            let ends = || journey.attempt_ends(choice, settings, again, permit.is_probe());
                             ready!(this.timer.as_mut().poll(journey.registry(), ends, cx));
                             clock.tick();
-                            (None, engine.classify.timed_out(aimed))
+                            told.came.insert(Came { result: None, verdict: engine.classify.timed_out(aimed) })
                         }
                     };
-                    this.trace.came_to(&verdict);
-                    let permit = held.take().expect("held until the call has ended");
-                    return Poll::Ready(Event::Ended(result, verdict, permit));
+                    this.trace.came_to(&came.verdict);
+                    this.stage.set(Stage::Ended);
+                    return Poll::Ready(Event::Ended);
                 }
+                StageProj::Ended => unreachable!("nobody polls an attempt that has ended"),
             }
         }
     }
@@ -206,7 +238,7 @@ impl<S, Fut> Run<S, Fut> {
         hedge: &mut Hedging,
     ) -> bool {
         let this = self.project();
-        let StageProj::Call(_, _, Some(permit)) = this.stage.project() else { return false };
+        let Some(OpenPermit { permit, .. }) = this.permit else { return false };
         if let Hedging::Unknown = hedge {
             let at = if kept { journey.hedge_at(*this.choice, &engine.settings, permit.is_probe()) } else { None };
             *hedge = match at {
@@ -219,6 +251,12 @@ impl<S, Fut> Run<S, Fut> {
         }
         !matches!(hedge, Hedging::Never)
     }
+}
+
+/// The call of a permit that is not simply one of closed breakers.
+#[cold]
+fn call_with<S: Service<Req>, Req>(permit: &mut Permit, client: &mut S, request: Req) -> S::Future {
+    permit.call(|| client.call(request))
 }
 
 impl Hedging {
@@ -240,8 +278,12 @@ impl Hedging {
 pub(super) struct Clock(Option<Nanos>);
 
 impl Clock {
+    #[inline]
     pub(super) fn now(&mut self, registry: &Registry) -> Nanos {
-        *self.0.get_or_insert_with(|| registry.now())
+        match self.0 {
+            Some(now) => now,
+            None => *self.0.insert(registry.now()),
+        }
     }
 
     /// Time has passed since the last reading.

@@ -63,8 +63,8 @@ pub struct Plain;
 impl<Res> Finish<Res> for Plain {
     type Response = Res;
 
-    fn finish(&self, answer: Answer<Res>) -> Res {
-        settle(answer.permit, &answer.verdict);
+    fn finish(&self, mut answer: Answer<Res>) -> Res {
+        settle(&mut answer.permit, &answer.verdict);
         answer.response
     }
 }
@@ -76,15 +76,17 @@ pub struct WithServed;
 impl<Res> Finish<Res> for WithServed {
     type Response = (Res, Served);
 
-    fn finish(&self, answer: Answer<Res>) -> (Res, Served) {
-        settle(answer.permit, &answer.verdict);
+    fn finish(&self, mut answer: Answer<Res>) -> (Res, Served) {
+        settle(&mut answer.permit, &answer.verdict);
         (answer.response, answer.served)
     }
 }
 
-pub(crate) fn settle(permit: Option<OpenPermit>, verdict: &Verdict) {
-    if let Some(permit) = permit {
-        permit.settle(verdict);
+/// Settles it where it is.
+#[inline]
+pub(crate) fn settle(permit: &mut Option<OpenPermit>, verdict: &Verdict) {
+    if let Some(OpenPermit { permit, now }) = permit {
+        permit.settle(verdict, true, *now);
     }
 }
 
@@ -179,12 +181,11 @@ impl<B> Finish<http::Response<B>> for HttpFinish {
     type Response = http::Response<B>;
 
     fn finish(&self, mut answer: Answer<http::Response<B>>) -> http::Response<B> {
-        let mut response = answer.response;
-        opened(&mut answer.permit, &answer.verdict, response.extensions());
-        settle(answer.permit, &answer.verdict);
-        self.sign(response.headers_mut(), &answer.served);
-        response.extensions_mut().insert(answer.served);
-        response
+        opened(&mut answer.permit, &answer.verdict, answer.response.extensions());
+        settle(&mut answer.permit, &answer.verdict);
+        self.sign(answer.response.headers_mut(), &answer.served);
+        answer.response.extensions_mut().insert(answer.served);
+        answer.response
     }
 }
 
@@ -198,7 +199,7 @@ impl<B: http_body::Body> Finish<http::Response<B>> for HttpFinish<AtEnd> {
         let call = if verdict.charge == Charge::Success && verdict.cooldown.is_none() {
             answer.permit.map(|permit| permit.commit(&verdict))
         } else {
-            settle(answer.permit, &verdict);
+            settle(&mut answer.permit, &verdict);
             None
         };
         let mut response = answer.response.map(|body| Watched::new(body, call, self.watch.idle_gap));

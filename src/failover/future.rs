@@ -1,13 +1,14 @@
 //! The future of one request: one candidate after another, each through readiness, permit, aim, call and verdict.
 
 use super::{
-    attempt::{Clock, Event, Hedging, Last, Run},
+    attempt::{Came, Clock, Event, Hedging, Last, Run, Told},
     clients::Clients,
     error::Error,
-    finish::{Answer, Finish, OpenPermit},
+    finish::{Answer, Finish},
     journey::Journey,
     plan::Plan,
     resend::Resend,
+    runs::{Runs, Which},
     service::Engine,
     settings::AllFailed,
 };
@@ -36,8 +37,7 @@ type Client<Req, C, A, R> = <C as Clients<Out<Req, A, R>>>::Service;
 type ClientFuture<Req, C, A, R> = <Client<Req, C, A, R> as Service<Out<Req, A, R>>>::Future;
 type ClientResponse<Req, C, A, R> = <Client<Req, C, A, R> as Service<Out<Req, A, R>>>::Response;
 type ClientError<Req, C, A, R> = <Client<Req, C, A, R> as Service<Out<Req, A, R>>>::Error;
-type RunOf<Req, C, A, R> = Run<Client<Req, C, A, R>, ClientFuture<Req, C, A, R>>;
-type BoxedRunOf<Req, C, A, R> = Pin<Box<RunOf<Req, C, A, R>>>;
+type RunsOf<Req, C, A, R> = Runs<Client<Req, C, A, R>, ClientFuture<Req, C, A, R>>;
 type LastOf<Req, C, A, R> = Last<ClientResponse<Req, C, A, R>, ClientError<Req, C, A, R>>;
 
 /// The future of one request. Dropping it drops every attempt under way.
@@ -50,7 +50,7 @@ where
     C: Clients<A::Request>,
 {
     engine: Lane<Engine<A, K, R, F>>,
-    /// As of the call, until the first poll.
+    /// As of the call, until the first poll, if it was known then.
     registry: Option<Seen<Registry>>,
     clients: C,
     trace: Trace,
@@ -60,11 +60,9 @@ where
     plan: Option<Arc<Plan>>,
     /// `None` before the first poll.
     journey: UnderWay,
-    /// The attempt under way.
+    /// The attempts under way.
     #[pin]
-    first: Option<RunOf<Req, C, A, R>>,
-    /// The one beside it, started later.
-    second: Option<BoxedRunOf<Req, C, A, R>>,
+    runs: RunsOf<Req, C, A, R>,
     hedge: Hedging,
     /// While it waits for somebody to be back.
     patience: Option<Pin<Box<Sleep>>>,
@@ -91,21 +89,20 @@ where
 {
     pub(crate) fn new(
         engine: Lane<Engine<A, K, R, F>>,
-        registry: Seen<Registry>,
+        registry: Option<Seen<Registry>>,
         clients: C,
         request: R::Request,
         plan: Option<Arc<Plan>>,
     ) -> Self {
         Self {
             engine,
-            registry: Some(registry),
+            registry,
             clients,
             trace: Trace::request(),
             request: Some(request),
             plan,
             journey: UnderWay(None),
-            first: None,
-            second: None,
+            runs: Runs::none(),
             hedge: Hedging::default(),
             patience: None,
             last: None,
@@ -140,6 +137,8 @@ where
     K: Classify<ClientResponse<Req, C, A, R>, ClientError<Req, C, A, R>>,
     F: Finish<ClientResponse<Req, C, A, R>>,
 {
+    /// Not inlined: its result is then written to where it stays.
+    #[inline(never)]
     fn drive(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let mut this = self.project();
         let _entered = this.trace.enter();
@@ -150,9 +149,9 @@ where
         if under_way.is_none() {
             let registry = engine.models.latest(this.registry.take());
             let now = clock.now(&registry);
-            let plan = this.request.as_ref().and_then(|request| engine.resend.plan(request));
-            let plan = plan.or_else(|| this.plan.as_deref().cloned());
-            let key = plan.as_ref().and_then(Plan::get_key);
+            let own = this.request.as_ref().and_then(|request| engine.resend.plan(request));
+            let plan = own.as_ref().or(this.plan.as_deref());
+            let key = plan.and_then(Plan::get_key);
             let registry = if let Some(key) = key { engine.models.local_for(key, now) } else { registry };
             if let Err(error) = Journey::begin(under_way, registry, settings, plan, this.trace, now) {
                 this.trace.ends(RequestEnd::BadPlan, None, 0);
@@ -163,7 +162,7 @@ where
         'request: loop {
             // Taken only by the end of the request, after which nobody polls.
             let journey = under_way.as_mut().filter(|journey| !journey.is_over()).expect("polled after completion");
-            if this.first.is_none() && this.second.is_none() {
+            if this.runs.are_none() {
                 let now = clock.now(journey.registry());
                 let choice = this.request.as_ref().and_then(|_| journey.choose(settings, now));
                 let Some(choice) = choice else {
@@ -181,30 +180,22 @@ where
                 };
                 *this.hedge = Hedging::default();
                 let client = this.clients.client(Target::new(journey.registry(), choice.model));
-                this.first.set(Some(Run::new(choice, client)));
+                this.runs.as_mut().begin(choice, client);
             }
-            // Not carried out of the block with the others: it is large.
-            let mut ended;
-            let (choice, other) = 'event: {
-                if let Some(run) = this.first.as_mut().as_pin_mut() {
+            let mut came = None;
+            let (choice, which, event) = 'event: {
+                for which in [Which::First, Which::Second] {
+                    let Some(run) = this.runs.as_mut().get(which) else { continue };
                     let choice = run.choice;
-                    ended = run.drive::<Req, A, K, R, F>(engine, journey, this.request, this.last, &mut clock, cx);
-                    if ended.is_ready() {
-                        this.first.set(None);
-                        break 'event (choice, this.second.as_ref().map(|run| run.choice));
+                    let told = Told { last: &mut *this.last, came: &mut came };
+                    let polled = run.drive::<Req, A, K, R, F>(engine, journey, this.request, told, &mut clock, cx);
+                    if let Poll::Ready(event) = polled {
+                        break 'event (choice, which, event);
                     }
                 }
-                if let Some(run) = this.second.as_mut() {
-                    let choice = run.choice;
-                    let run = run.as_mut();
-                    ended = run.drive::<Req, A, K, R, F>(engine, journey, this.request, this.last, &mut clock, cx);
-                    if ended.is_ready() {
-                        *this.second = None;
-                        break 'event (choice, this.first.as_ref().get_ref().as_ref().map(|run| run.choice));
-                    }
-                    return Poll::Pending;
-                }
-                let Some(run) = this.first.as_mut().as_pin_mut() else { continue 'request };
+                // Not more than two at a time.
+                let beside = this.runs.choice(Which::Second).is_some();
+                let Some(run) = this.runs.as_mut().get(Which::First).filter(|_| !beside) else { return Poll::Pending };
                 let waits = run.hedge(engine, journey, this.request.is_some(), this.hedge);
                 if !waits || this.hedge.poll(cx).is_pending() {
                     return Poll::Pending;
@@ -217,30 +208,27 @@ where
                     return Poll::Pending;
                 };
                 let client = this.clients.client(Target::new(journey.registry(), choice.model));
-                *this.second = Some(Box::pin(Run::new(choice, client)));
+                this.runs.as_mut().begin_beside(choice, client);
                 continue 'request;
             };
             let now = clock.now(journey.registry());
-            let (result, mut verdict, mut permit) = match ended {
-                Poll::Ready(Event::Ended(result, verdict, permit)) => (result, verdict, permit),
-                Poll::Ready(Event::NotReady(error)) => {
-                    if let Some(error) = error {
+            let Some(Came { result, verdict }) = &mut came else {
+                this.runs.as_mut().clear(which);
+                match event {
+                    Event::Ended | Event::Skipped | Event::NotReady(None) => continue,
+                    Event::NotReady(Some(error)) => {
                         this.last.get_or_insert(Last::Error(error));
+                        continue;
                     }
-                    continue;
+                    Event::Aim(error) => {
+                        let served = journey.unanswered(RequestEnd::NotAimed, now);
+                        return Poll::Ready(Err(Error::Aim { error, served }));
+                    }
                 }
-                Poll::Ready(Event::Skipped) => continue,
-                Poll::Ready(Event::Aim(error)) => {
-                    return Poll::Ready(Err(Error::Aim {
-                        error,
-                        served: journey.unanswered(RequestEnd::NotAimed, now),
-                    }));
-                }
-                // Then it has returned above.
-                Poll::Pending => return Poll::Pending,
             };
             let answered = matches!(result, Some(Ok(_)));
-            let replays = journey.hear(choice, &mut verdict, answered, settings, now);
+            let other = this.runs.choice(which.other());
+            let replays = journey.hear(&choice, verdict, answered, settings, now);
             let whole = this.request.as_ref().map(|request| engine.resend.whole(request));
             if whole == Some(false) {
                 journey.cannot_fail_over();
@@ -250,34 +238,37 @@ where
             if !goes_on {
                 *this.request = None;
                 if let Some(other) = other {
-                    let lost = this.first.as_mut().as_pin_mut().and_then(Run::lose);
-                    let lost = lost.or_else(|| this.second.as_mut().and_then(|run| run.as_mut().lose()));
+                    let lost = this.runs.as_mut().get(which.other()).and_then(Run::lose);
                     journey.lost(other, lost.is_some(), now);
-                    this.first.set(None);
-                    *this.second = None;
+                    this.runs.as_mut().clear(which.other());
                     if let Some(permit) = lost {
-                        permit.lost(now);
+                        permit.permit.lost(now);
                     }
                 }
             }
-            match result {
-                Some(Ok(response)) if !goes_on && !engine.is_all_failed_error(&verdict) => {
-                    let served = journey.answered(choice.model, verdict.next == Next::TryNext, now);
-                    let permit = Some(OpenPermit { permit, now });
+            let ends = answered && !goes_on && !engine.is_all_failed_error(verdict);
+            if ends {
+                journey.answered(choice.model, verdict.next == Next::TryNext, now);
+            }
+            match came {
+                Some(Came { result: Some(Ok(response)), verdict }) if ends => {
+                    let permit = this.runs.as_mut().take_permit(which, now);
+                    this.runs.as_mut().clear(which);
+                    let served = journey.take_served();
                     return Poll::Ready(Ok(engine.finish.finish(Answer { response, verdict, permit, served })));
                 }
-                Some(Ok(response)) => {
-                    permit.settle(&verdict, true, now);
-                    *this.last = Some(Last::Response(choice.model, response, verdict));
+                Some(Came { result, verdict }) => {
+                    if let Some(held) = this.runs.as_mut().permit(which) {
+                        held.permit.settle(&verdict, answered, now);
+                    }
+                    this.runs.as_mut().clear(which);
+                    *this.last = Some(match result {
+                        Some(Ok(response)) => Last::Response(choice.model, response, verdict),
+                        Some(Err(error)) => Last::Error(error),
+                        None => Last::TimedOut,
+                    });
                 }
-                Some(Err(error)) => {
-                    permit.settle(&verdict, false, now);
-                    *this.last = Some(Last::Error(error));
-                }
-                None => {
-                    permit.settle(&verdict, false, now);
-                    *this.last = Some(Last::TimedOut);
-                }
+                None => unreachable!("it has come to something"),
             }
             if let (Some(other), true) = (other, goes_on) {
                 journey.goes_on_beside(other);
@@ -308,8 +299,8 @@ where
             Err(Error::AllFailed { served: journey.unanswered(RequestEnd::AllFailed, now) })
         }
         Some(Last::Response(model, response, verdict)) => {
-            let served = journey.answered(model, true, now);
-            Ok(engine.finish.finish(Answer { response, verdict, permit: None, served }))
+            journey.answered(model, true, now);
+            Ok(engine.finish.finish(Answer { response, verdict, permit: None, served: journey.take_served() }))
         }
         Some(Last::Error(error)) => Err(Error::Upstream { error, served: journey.unanswered(RequestEnd::Error, now) }),
         Some(Last::TimedOut) => Err(Error::TimedOut { served: journey.unanswered(RequestEnd::TimedOut, now) }),

@@ -122,6 +122,7 @@ mod notes;
 mod order;
 mod plan;
 mod resend;
+mod runs;
 mod served;
 mod service;
 mod settings;

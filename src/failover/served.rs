@@ -2,7 +2,7 @@
 
 use super::notes::{Entry, Notes};
 use crate::{
-    classify::{Charge, Executed, Why},
+    classify::{Charge, Executed, Verdict, Why},
     lane::Lane,
     machine::{Nanos, breaker::Refusal, nanos},
     model::Model,
@@ -217,6 +217,23 @@ impl Served {
         self.candidates.push(Entry::refused(model, refused, at));
     }
 
+    /// Notes what an attempt came to.
+    #[inline(always)]
+    pub(crate) fn note_tried(&mut self, model: usize, verdict: &Verdict, took: Duration, last_resort: bool, at: Nanos) {
+        self.candidates.push(Entry {
+            model,
+            fate: Fate::Tried(Tried {
+                why: verdict.why.clone(),
+                charge: verdict.charge,
+                executed: verdict.executed,
+                took,
+                last_resort,
+            }),
+            at,
+            retry_at: 0,
+        });
+    }
+
     /// Notes it of one that was under way beside the last.
     pub(crate) fn note_before_last(&mut self, model: usize, fate: Fate, at: Nanos) {
         self.candidates.insert_before_last(Entry::new(model, fate, at));
@@ -273,6 +290,7 @@ impl Served {
     }
 
     /// The request has ended: what is told of times to come is told as of now.
+    #[inline]
     pub(crate) fn ended(&mut self, began: Nanos, now: Nanos) {
         self.elapsed = Duration::from_nanos(now.saturating_sub(began));
         for entry in &mut *self.candidates {

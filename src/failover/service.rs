@@ -41,12 +41,13 @@ pub struct Failover<C, A, K, R, F> {
     engine: Striped<Engine<A, K, R, F>>,
     clients: C,
     plan: Option<Arc<Plan>>,
-    registry: Kept<Registry>,
+    /// `None` before the first call: a service that is cloned for one request keeps nothing for the next.
+    registry: Option<Kept<Registry>>,
 }
 
 impl<C, A, K, R, F> Failover<C, A, K, R, F> {
     pub(crate) fn new(engine: Striped<Engine<A, K, R, F>>, clients: C) -> Self {
-        Self { engine, clients, plan: None, registry: Kept::new() }
+        Self { engine, clients, plan: None, registry: None }
     }
 
     /// Follows this plan with every request that carries none: for requests that cannot carry one, such as reqwest's,
@@ -102,12 +103,7 @@ impl<S, A, K, R, F> Failover<One<S>, A, K, R, F> {
 
 impl<C: Clone, A, K, R, F> Clone for Failover<C, A, K, R, F> {
     fn clone(&self) -> Self {
-        Self {
-            engine: self.engine.clone(),
-            clients: self.clients.clone(),
-            plan: self.plan.clone(),
-            registry: Kept::new(),
-        }
+        Self { engine: self.engine.clone(), clients: self.clients.clone(), plan: self.plan.clone(), registry: None }
     }
 }
 
@@ -140,7 +136,35 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let engine = self.engine.local();
         let request = engine.resend.prepare(request);
-        let registry = engine.models.kept(&mut self.registry, |_| ()).0.clone();
+        let registry = match &mut self.registry {
+            Some(kept) => Some(engine.models.kept(kept, |_| ()).0.clone()),
+            first @ None => {
+                *first = Some(Kept::new());
+                None
+            }
+        };
         ResponseFuture::new(engine, registry, self.clients.clone(), request, self.plan.clone())
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(tower_failover_loom))]
+mod tests {
+    use crate::{FailoverLayer, Model, Models, Provider, aim};
+    use std::{convert::Infallible, future::ready};
+    use tower::{Layer, Service, service_fn};
+
+    #[test]
+    fn a_service_that_is_called_once_keeps_no_registry() {
+        let models = Models::builder().provider(Provider::new("nexa")).model(Model::new("sdxl", "nexa"));
+        let layer = FailoverLayer::builder(models.build().unwrap()).aim(aim(|_: &Model, number: u64| Ok(number)));
+        let client = service_fn(|number: u64| ready(Ok::<_, Infallible>(number)));
+        let mut service = layer.build().unwrap().layer(client);
+        let keeps = [0, 1, 2].map(|number| {
+            drop(service.call(number));
+            service.registry.as_ref().is_some_and(|kept| !kept.is_empty())
+        });
+        assert_eq!(keeps, [false, true, true]);
+        assert!(service.clone().registry.is_none());
     }
 }

@@ -147,11 +147,13 @@ impl Cursor {
 }
 
 /// When an attempt begun now must end: after its own timeout, and with a reserve for the next
-/// candidate unless it is the last.
-pub(crate) fn attempt_ends(now: Nanos, deadline: Nanos, timeout: Duration, last: bool) -> Nanos {
+/// candidate unless it is the last. That is asked only if its timeout does not end it before.
+pub(crate) fn attempt_ends(now: Nanos, deadline: Nanos, timeout: Duration, last: impl FnOnce() -> bool) -> Nanos {
     let left = deadline.saturating_sub(now);
-    let reserve = if last { 0 } else { nanos(LONGEST_RESERVE).min(left / Nanos::from(RESERVE_SHARE)) };
-    now.saturating_add(nanos(timeout).min(left - reserve))
+    let reserve = nanos(LONGEST_RESERVE).min(left / Nanos::from(RESERVE_SHARE));
+    let timeout = nanos(timeout);
+    let most = if timeout <= left - reserve || !last() { left - reserve } else { left };
+    now.saturating_add(timeout.min(most))
 }
 
 #[cfg(test)]
@@ -164,11 +166,27 @@ mod tests {
     #[test]
     fn law_15_every_attempt_but_the_last_leaves_a_reserve() {
         let timeout = Duration::from_secs(120);
-        assert_eq!(attempt_ends(0, 300 * SECOND, timeout, false), 120 * SECOND);
-        assert_eq!(attempt_ends(240 * SECOND, 300 * SECOND, timeout, false), 285 * SECOND);
-        assert_eq!(attempt_ends(100 * SECOND, 250 * SECOND, timeout, false), 220 * SECOND);
-        assert_eq!(attempt_ends(240 * SECOND, 300 * SECOND, timeout, true), 300 * SECOND);
-        assert_eq!(attempt_ends(301 * SECOND, 300 * SECOND, timeout, false), 301 * SECOND);
+        assert_eq!(attempt_ends(0, 300 * SECOND, timeout, || false), 120 * SECOND);
+        assert_eq!(attempt_ends(240 * SECOND, 300 * SECOND, timeout, || false), 285 * SECOND);
+        assert_eq!(attempt_ends(100 * SECOND, 250 * SECOND, timeout, || false), 220 * SECOND);
+        assert_eq!(attempt_ends(240 * SECOND, 300 * SECOND, timeout, || true), 300 * SECOND);
+        assert_eq!(attempt_ends(301 * SECOND, 300 * SECOND, timeout, || false), 301 * SECOND);
+    }
+
+    #[test]
+    fn who_ends_before_the_reserve_is_not_asked_whether_it_is_the_last() {
+        let asked = |timeout, left: Nanos| {
+            let mut asked = false;
+            let last = || {
+                asked = true;
+                true
+            };
+            (attempt_ends(SECOND, (1 + left) * SECOND, Duration::from_secs(timeout), last), asked)
+        };
+        assert_eq!(asked(120, 300), (121 * SECOND, false));
+        assert_eq!(asked(270, 300), (271 * SECOND, false));
+        assert_eq!(asked(271, 300), (272 * SECOND, true));
+        assert_eq!(asked(400, 300), (301 * SECOND, true));
     }
 
     /// Whoever is new waits, unless it is healthy; nobody else may refuse.
@@ -188,7 +206,7 @@ mod tests {
         #[test]
         fn law_15_no_attempt_outlives_the_deadline(now: Nanos, left: Nanos, timeout_ms: u64, last: bool) {
             let deadline = now.saturating_add(left);
-            let ends = attempt_ends(now, deadline, Duration::from_millis(timeout_ms), last);
+            let ends = attempt_ends(now, deadline, Duration::from_millis(timeout_ms), || last);
             prop_assert!(ends >= now && ends <= deadline);
             prop_assert!(last || deadline - ends >= (deadline - now) / 4 || deadline - ends >= 30 * SECOND);
         }

@@ -37,17 +37,21 @@ impl Closed {
         now: Nanos,
         call: impl FnOnce() -> T,
     ) -> (Permit, T) {
-        let place = registry.models[index].calls.mine().begin(now);
-        let calling = Calling { closed: self, registry, index, now, place };
+        let calling = self.begin(registry, index, now);
         let result = call();
-        let permit = calling.permit(false);
-        std::mem::forget(calling);
-        (permit, result)
+        (calling.end(), result)
+    }
+
+    /// Our own call begins, which the caller runs.
+    #[inline(always)]
+    pub(crate) fn begin(self, registry: &Lane<Registry>, index: usize, now: Nanos) -> Calling<'_> {
+        let place = registry.models[index].calls.mine().begin(now);
+        Calling { closed: self, registry, index, now, place }
     }
 }
 
 /// Our own call is on the stack: dropped when a panic unwinds through it.
-struct Calling<'a> {
+pub(crate) struct Calling<'a> {
     closed: Closed,
     registry: &'a Lane<Registry>,
     index: usize,
@@ -56,6 +60,14 @@ struct Calling<'a> {
 }
 
 impl Calling<'_> {
+    /// Our own call has returned.
+    #[inline(always)]
+    pub(crate) fn end(self) -> Permit {
+        let permit = self.permit(false);
+        std::mem::forget(self);
+        permit
+    }
+
     #[inline(always)]
     fn permit(&self, panicked: bool) -> Permit {
         let [model, provider] = self.closed.0.map(|generation| Ticket::Counted { generation });

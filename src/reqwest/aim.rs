@@ -24,7 +24,9 @@ impl<J: BodyAim<Body>> Aim<Request> for HttpAim<J> {
         let had = body.is_some();
         let (body, length) = self.body.aim(target, body.unwrap_or_default())?;
         *request.body_mut() = (had || length.is_some()).then_some(body);
-        follow_length(request.headers_mut(), length);
+        if let Some(length) = length {
+            follow_length(request.headers_mut(), length);
+        }
         Ok(request)
     }
 

@@ -13,7 +13,7 @@ impl Finish<Response> for HttpFinish {
     fn finish(&self, mut answer: Answer<Response>) -> Response {
         let mut response = answer.response;
         opened(&mut answer.permit, &answer.verdict, response.extensions());
-        settle(answer.permit, &answer.verdict);
+        settle(&mut answer.permit, &answer.verdict);
         self.sign(response.headers_mut(), &answer.served);
         response.extensions_mut().insert(answer.served);
         response

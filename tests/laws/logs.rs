@@ -283,3 +283,17 @@ async fn law_08_a_failed_attempt_names_who_is_tried_next_and_not_who_was_not_rea
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("next=\"c1\""), "{lines:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn law_08_the_last_failed_attempt_is_told_at_the_end_and_not_when_the_future_is_dropped() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let heard = lines.clone();
+    let _guard = listen(move |line| heard.lock().unwrap().push(line.to_owned()));
+    let world = setup("a1@a").build();
+    world.script.play("a1", [503]);
+    let mut call = world.begin();
+    assert!(futures::poll!(&mut call).is_ready());
+    assert!(lines.lock().unwrap().iter().any(|line: &String| line.contains("next=\"nobody\"")), "{lines:?}");
+    drop(call);
+    assert_eq!(lines.lock().unwrap().len(), 1, "{lines:?}");
+}

@@ -235,6 +235,7 @@ async fn spans_end_with_the_request_however_it_ends() {
         watching.named("failover").iter().map(|seen| seen.get("outcome").unwrap_or("-").to_owned()).collect::<Vec<_>>();
     assert_eq!(ends, ["dropped", "dropped", "dropped", "unavailable", "bad_plan", "-", "answered"]);
     assert_eq!(watching.named("attempt").len(), 4);
+    assert_eq!(watching.named("failover")[6].get("gen_ai.request.model"), Some("b1"));
 }
 
 #[tokio::test(start_paused = true)]

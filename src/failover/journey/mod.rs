@@ -3,11 +3,14 @@
 //! Knows no service and no request: it is told what happened and says what to do.
 
 mod choose;
+mod pair;
 mod timing;
+
+use pair::Pair;
 
 use super::{
     guards::{FailedAttempt, Payment},
-    order,
+    order::{self, Order},
     plan::{Candidates, Plan, PlanError},
     served::{Fate, Served, Skip, Tried},
     settings::Settings,
@@ -22,11 +25,10 @@ use crate::{
     metrics::is_heard,
     models::{LiveModel, Registry},
     outcome::RequestEnd,
-    permit::{Admitted, Closed, Permit, Refused},
+    permit::{Permit, Refused},
     trace::Trace,
 };
-use smallvec::SmallVec;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// How much sooner than its lease, which is the attempt timeout, a probe's attempt ends, as a share of it: a hundredth, and
 /// at least 2 ms. A timer fires a little late, and whoever waits for it is to be heard before somebody else gets the place.
@@ -62,7 +64,7 @@ pub(crate) struct Journey {
     /// Whether a candidate is chosen to be asked beside another.
     beside: bool,
     /// The models that are being asked.
-    under_way: SmallVec<[usize; 2]>,
+    under_way: Pair,
     /// What was paid for the attempt that is about to be made.
     payment: Option<Payment>,
     /// A failed attempt that has not been logged yet: what is tried next is not known before it is.
@@ -87,27 +89,24 @@ impl Journey {
         place: &mut Option<Self>,
         registry: Lane<Registry>,
         settings: &Settings,
-        plan: Option<Plan>,
+        plan: Option<&Plan>,
         trace: &Trace,
         now: Nanos,
     ) -> Result<(), PlanError> {
-        let (mut candidates, falls_back, deadline, max_cost) = match &plan {
-            None => (Candidates::All(registry.models.len()), true, None, None),
-            Some(plan) => (plan.candidates(&registry)?, plan.falls_back(), plan.get_deadline(), plan.get_max_cost()),
+        let order = plan.and_then(Plan::get_order).or(settings.order.as_ref());
+        let falls_back = plan.is_none_or(Plan::falls_back);
+        let special = match (plan, order) {
+            (None, None) => None,
+            _ => Some(Self::candidates(&registry, plan, order.filter(|_| falls_back), now)?),
         };
-        let order = plan.as_ref().and_then(Plan::get_order).or(settings.order.as_ref());
-        if let (Some(order), true) = (order, falls_back) {
-            candidates = order::ordered(&**order, &candidates, &registry, now);
-        }
-        if trace.is_some() && candidates.len() > 0 {
-            trace.begins(&registry.models[candidates.get(0)].model, registry.key());
-        }
-        *place = Some(Self {
+        let deadline = plan.and_then(Plan::get_deadline);
+        let max_cost = plan.and_then(Plan::get_max_cost);
+        let journey = place.insert(Self {
             trace: trace.clone(),
             tiers: settings.tiers && order.is_none(),
+            within: if falls_back { registry.models.len() } else { 1 },
+            candidates: Candidates::All(registry.models.len()),
             served: Some(Served::new(registry)),
-            within: if falls_back { candidates.len() } else { 1 },
-            candidates,
             cursor: Cursor::default(),
             began: now,
             deadline: now.saturating_add(nanos(deadline.unwrap_or(settings.deadline))),
@@ -119,11 +118,36 @@ impl Journey {
             last_resort: None,
             poisoned: false,
             beside: false,
-            under_way: SmallVec::new(),
+            under_way: Pair::default(),
             payment: None,
             unlogged: None,
         });
+        if let Some(candidates) = special {
+            journey.within = journey.within.min(candidates.len());
+            journey.candidates = candidates;
+        }
+        if trace.is_some() && journey.within > 0 {
+            trace.begins(&journey.live(journey.candidates.get(0)).model, journey.registry().key());
+        }
         Ok(())
+    }
+
+    /// Those of a request that has a plan or an order.
+    #[cold]
+    fn candidates(
+        registry: &Lane<Registry>,
+        plan: Option<&Plan>,
+        order: Option<&Arc<dyn Order>>,
+        now: Nanos,
+    ) -> Result<Candidates, PlanError> {
+        let candidates = match plan {
+            None => Candidates::All(registry.models.len()),
+            Some(plan) => plan.candidates(registry)?,
+        };
+        Ok(match order {
+            None => candidates,
+            Some(order) => order::ordered(&**order, &candidates, registry, now),
+        })
     }
 
     #[inline]
@@ -141,6 +165,7 @@ impl Journey {
         self.served().registry()
     }
 
+    #[inline]
     fn live(&self, model: usize) -> &LiveModel {
         &self.registry().models[model]
     }
@@ -164,17 +189,10 @@ impl Journey {
         served
     }
 
-    /// Takes the permit for a candidate whose client is ready. A candidate rejected now is a skip.
-    #[inline(always)]
-    pub(crate) fn admit(&mut self, choice: Choice, settings: &Settings, now: Nanos) -> Option<Admitted> {
-        match Closed::find(self.registry(), choice.model) {
-            Some(closed) => Some(Admitted::Closed(closed)),
-            None => self.admit_otherwise(choice, settings, now).map(Admitted::Otherwise),
-        }
-    }
-
+    /// Takes the permit for a candidate whose client is ready, if its breakers are not simply closed. A candidate rejected
+    /// now is a skip.
     #[cold]
-    fn admit_otherwise(&mut self, choice: Choice, settings: &Settings, now: Nanos) -> Option<Permit> {
+    pub(crate) fn admit(&mut self, choice: &Choice, settings: &Settings, now: Nanos) -> Option<Permit> {
         let registry = self.registry();
         let lease = self.timeout(choice.model, settings);
         let admitted = if choice.last_resort {
@@ -182,7 +200,7 @@ impl Journey {
         } else {
             Permit::admit(registry, choice.model, now, lease)
         };
-        admitted.map_err(|refused| self.refused(choice, refused, now)).ok()
+        admitted.map_err(|refused| self.refused(*choice, refused, now)).ok()
     }
 
     fn refused(&mut self, choice: Choice, refused: Refused, now: Nanos) {
@@ -225,7 +243,7 @@ impl Journey {
             self.served_mut().note_before_last(choice.model, Fate::Skipped(Skip::NotReady), now);
             return;
         }
-        self.under_way.retain(|model| *model != choice.model);
+        self.under_way.remove(choice.model);
         let took = Duration::from_nanos(now.saturating_sub(choice.at));
         let executed = Executed::Maybe;
         let tried = Tried { why: Why::Lost, charge: Charge::Nobody, executed, took, last_resort: choice.last_resort };
@@ -235,31 +253,38 @@ impl Journey {
     /// An attempt has failed beside this one, which goes on. One that has not been made may never be: then somebody else
     /// is next.
     pub(crate) fn goes_on_beside(&mut self, choice: Choice) {
-        if self.under_way.contains(&choice.model) {
+        if self.under_way.contains(choice.model) {
             self.name_next(choice.model);
         }
     }
 
     /// Logs the last failed attempt, if that has not been done, with who is tried next.
     fn name_next(&mut self, model: usize) {
-        if let Some(mut failed) = self.unlogged.take() {
+        if let Some(failed) = &mut self.unlogged {
             failed.next(model);
+            self.unlogged = None;
         }
     }
 
     /// The request is on its way.
-    pub(crate) fn sent(&mut self, choice: Choice) {
+    #[inline]
+    pub(crate) fn sent(&mut self, choice: &Choice) {
         self.attempts += 1;
         self.under_way.push(choice.model);
-        if let Some(mut payment) = self.payment.take() {
+        if let Some(payment) = &mut self.payment {
             payment.spend();
+            self.payment = None;
         }
         self.asked.insert(self.live(choice.model).provider);
         self.name_next(choice.model);
     }
 
     /// The span of an attempt.
-    pub(crate) fn trace(&self, choice: Choice) -> Trace {
+    #[inline]
+    pub(crate) fn trace(&self, choice: &Choice) -> Trace {
+        if !Trace::is_wanted() {
+            return Trace::none();
+        }
         let live = self.live(choice.model);
         Trace::attempt(&live.model, &self.registry().providers[live.provider].provider, choice.number)
     }
@@ -281,13 +306,13 @@ impl Journey {
     /// Hears a result, and says whether the next model is to be asked. `verdict` becomes what is to be settled.
     pub(crate) fn hear(
         &mut self,
-        choice: Choice,
+        choice: &Choice,
         verdict: &mut Verdict,
         answered: bool,
         settings: &Settings,
         now: Nanos,
     ) -> bool {
-        self.under_way.retain(|model| *model != choice.model);
+        self.under_way.remove(choice.model);
         let provider = self.live(choice.model).provider;
         let answered = answered && !verdict.broke_off();
         let no_answer = !answered && matches!(verdict.charge, Charge::Model | Charge::ModelOrRequest);
@@ -301,9 +326,11 @@ impl Journey {
             let registry = self.registry().clone();
             self.unlogged = Some(FailedAttempt::new(registry, choice.model, verdict.why.clone(), took));
         }
-        let (charge, executed, last_resort) = (verdict.charge, verdict.executed, choice.last_resort);
-        let fate = Fate::Tried(Tried { why: verdict.why.clone(), charge, executed, took, last_resort });
-        self.note(choice, fate, now);
+        let served = self.served.as_mut().expect(UNDER_WAY);
+        if choice.again {
+            served.forget(choice.model);
+        }
+        served.note_tried(choice.model, verdict, took, choice.last_resort, now);
         verdict.next == Next::TryNext && settings.replay.allows(verdict.executed)
     }
 
@@ -326,9 +353,15 @@ impl Journey {
     }
 
     /// The end: a response of this model.
-    pub(crate) fn answered(&mut self, model: usize, all_failed: bool, now: Nanos) -> Served {
+    pub(crate) fn answered(&mut self, model: usize, all_failed: bool, now: Nanos) {
         self.served_mut().answered(model, all_failed);
-        self.end(if all_failed { RequestEnd::AllFailed } else { RequestEnd::Answered }, now)
+        self.end(if all_failed { RequestEnd::AllFailed } else { RequestEnd::Answered }, now);
+    }
+
+    /// What there is to tell in the end. From then on it is over.
+    #[inline(always)]
+    pub(crate) fn take_served(&mut self) -> Served {
+        self.served.take().expect(UNDER_WAY)
     }
 
     /// The end, without a response.
@@ -336,18 +369,19 @@ impl Journey {
         if self.failed {
             self.served_mut().unanswered();
         }
-        Box::new(self.end(end, now))
+        self.end(end, now);
+        Box::new(self.take_served())
     }
 
-    fn end(&mut self, end: RequestEnd, now: Nanos) -> Served {
+    fn end(&mut self, end: RequestEnd, now: Nanos) {
         let began = self.began;
         self.served_mut().ended(began, now);
         self.count(end, now);
         // Whoever has the answer may keep this for a while.
-        self.payment = None;
-        self.unlogged = None;
+        if self.unlogged.is_some() {
+            self.unlogged = None;
+        }
         self.trace = Trace::none();
-        self.served.take().expect(UNDER_WAY)
     }
 
     /// Whether it has come to its end.
@@ -356,21 +390,34 @@ impl Journey {
     }
 
     /// The end, as nobody waits for it any longer.
+    #[inline]
     pub(crate) fn dropped(&self) {
-        if self.is_over() {
-            return;
+        if !self.is_over() {
+            self.count_dropped();
         }
+    }
+
+    #[cold]
+    fn count_dropped(&self) {
         if is_heard() || self.trace.is_some() {
             self.count(RequestEnd::Dropped, self.registry().now());
         }
     }
 
+    #[inline]
     fn count(&self, end: RequestEnd, now: Nanos) {
-        self.trace.ends(end, self.served().model(), self.attempts);
-        if is_heard() {
-            let meters = self.registry().meters();
-            meters.request(end, now.saturating_sub(self.began));
-            self.served().skips().for_each(|(model, reason)| meters.skip(model, reason));
+        if self.trace.is_some() {
+            self.trace.ends(end, self.served().model(), self.attempts);
         }
+        if is_heard() {
+            self.meter(end, now);
+        }
+    }
+
+    #[inline(never)]
+    fn meter(&self, end: RequestEnd, now: Nanos) {
+        let meters = self.registry().meters();
+        meters.request(end, now.saturating_sub(self.began));
+        self.served().skips().for_each(|(model, reason)| meters.skip(model, reason));
     }
 }

@@ -16,15 +16,21 @@ impl Journey {
     /// When waiting for a candidate's client must end. It leaves a reserve if somebody else could be asked instead, as
     /// this one has not been asked yet.
     pub(crate) fn readiness_ends(&self, choice: Choice, settings: &Settings) -> Nanos {
-        let last = !self.has_next(choice, false, settings);
+        let last = || !self.has_next(choice, false, settings);
         plan::attempt_ends(choice.at, self.deadline, self.timeout(choice.model, settings), last)
     }
 
     /// When an attempt must end. `again` says whether the request could be sent once more after that.
-    pub(crate) fn attempt_ends(&self, choice: Choice, settings: &Settings, again: bool, probe: bool) -> Nanos {
+    pub(crate) fn attempt_ends(
+        &self,
+        choice: Choice,
+        settings: &Settings,
+        again: impl FnOnce() -> bool,
+        probe: bool,
+    ) -> Nanos {
         let timeout = self.timeout(choice.model, settings);
         let margin = if probe { (timeout / PROBE_MARGIN).max(Duration::from_millis(2)) } else { Duration::ZERO };
-        let last = !again || !self.has_next(choice, true, settings);
+        let last = || !again() || !self.has_next(choice, true, settings);
         plan::attempt_ends(choice.at, self.deadline, timeout.saturating_sub(margin), last)
     }
 
