@@ -1,9 +1,8 @@
 //! A registry for each key, made when the key first comes, and gone when nobody needs it.
 
 use super::{
-    Registry,
     catalogue::{Catalogue, Seeds},
-    events::Channel,
+    registry::{Common, Registry},
 };
 use crate::{
     lane::{Lane, Swap},
@@ -21,7 +20,6 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::Instant;
 
 /// So many keys have state of their own at once, unless another number is set: 10,000.
 pub const MAX_KEYS: usize = 10_000;
@@ -45,9 +43,8 @@ const OVERFLOW: &str = "(overflow)";
 pub(super) struct Keys {
     /// What a new one is made from.
     catalogue: ArcSwap<Catalogue>,
-    epoch: Instant,
     seeds: Arc<Seeds>,
-    events: Arc<Channel>,
+    common: Arc<Common>,
     max: AtomicUsize,
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
@@ -115,19 +112,12 @@ impl Shard {
 }
 
 impl Keys {
-    pub(super) fn new(
-        catalogue: Arc<Catalogue>,
-        epoch: Instant,
-        max: usize,
-        seeds: Arc<Seeds>,
-        events: Arc<Channel>,
-    ) -> Self {
+    pub(super) fn new(catalogue: Arc<Catalogue>, max: usize, seeds: Arc<Seeds>, common: Arc<Common>) -> Self {
         let shards = if max <= FEW { 1 } else { 4 * stripe::count() };
         Self {
             catalogue: ArcSwap::new(catalogue),
-            epoch,
             seeds,
-            events,
+            common,
             max: AtomicUsize::new(max),
             hasher: RandomState::new(),
             shards: (0..shards).map(|_| Mutex::default()).collect(),
@@ -234,7 +224,7 @@ impl Keys {
 
     fn make(&self, key: &str, stripes: usize) -> (Arc<Catalogue>, Swap<Registry>) {
         let catalogue = self.catalogue.load_full();
-        let registry = catalogue.begin(Some(key.into()), self.epoch, stripes, &self.seeds, &self.events);
+        let registry = catalogue.begin(Some(key.into()), stripes, &self.seeds, &self.common);
         (catalogue, Swap::with(stripes, registry))
     }
 

@@ -33,7 +33,7 @@ pub const SUSPECT_FLOOR: Duration = Duration::from_secs(1);
 pub const SUSPECT_SUCCESSES: u64 = 20;
 
 /// A model in one registry: its configuration there, and its state, which goes on in the registry that succeeds it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LiveModel {
     pub(crate) model: Arc<Model>,
     pub(crate) provider: usize,

@@ -26,7 +26,7 @@ pub const UNAUTHORIZED_IN_A_ROW: u32 = 2;
 pub const LAST_RESORT_EVERY: Duration = Duration::from_secs(1);
 
 /// A provider in one registry, as [`LiveModel`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LiveProvider {
     pub(crate) provider: Arc<Provider>,
     pub(crate) breaker: Arc<Breaker>,
