@@ -76,7 +76,7 @@ impl LiveModel {
             calls: Calls::new(stripes, PLACES),
             gate: Gate::new(model.get_max_in_flight()),
             score: Score::new(),
-            quantiles: Quantiles::new(stripes),
+            quantiles: Quantiles::new(),
             long: AtomicU64::new(0),
             unsuspected_until: AtomicU64::new(0),
             turns: Turns::new(),
@@ -116,7 +116,7 @@ impl LiveModel {
         let took = now.saturating_sub(started);
         stripe.answered(started, success.then_some(took));
         if success {
-            self.quantiles.record(stripe.index(), took, now);
+            self.quantiles.record(self.calls.stripes(), stripe.index(), took, now);
         }
     }
 
