@@ -116,8 +116,8 @@ impl Registry {
         for (who, changed) in &changes {
             if let Some(transition) = &changed.transition {
                 match who {
-                    Who::Model(index) => self.models[*index].record.changed(transition, now),
-                    Who::Provider(index) => self.providers[*index].record.changed(transition, now),
+                    Who::Model(index) => self.models[*index].record().changed(transition, now),
+                    Who::Provider(index) => self.providers[*index].record().changed(transition, now),
                 }
             }
         }
