@@ -20,6 +20,7 @@ mod config;
 mod counter;
 mod half_open;
 mod renew;
+mod rules;
 mod run;
 mod settle;
 mod state;
@@ -34,8 +35,9 @@ pub use trip::Trip;
 
 use self::{
     config::{Close, Recovery},
-    counter::Counter,
+    counter::{Counted, Counter, Rate},
     half_open::Probes,
+    rules::Rules,
     run::{Run, Witnesses},
     word::Word,
 };
@@ -55,7 +57,7 @@ pub(crate) struct Breaker {
     /// Generation, shadow flag and state; see [`Word`].
     word: AtomicU64,
     run: Run,
-    /// One for each rule on a rate, in their order.
+    /// Of each rule on a rate, in their order.
     counters: Box<[Counter]>,
     config: Arc<BreakerConfig>,
     /// How many upstreams it guards together.
@@ -102,9 +104,7 @@ impl Breaker {
     /// one trips on [`Evidence::Member`] from a single one never.
     pub(crate) fn new(config: impl Into<Arc<BreakerConfig>>, members: usize, stripes: usize, seed: u64) -> Self {
         let config = config.into();
-        let mut counters = Vec::with_capacity(config.trip.iter().filter(|rule| rule.is_rate()).count());
-        counters.extend(config.trip.iter().filter_map(|rule| Counter::new(rule, stripes)));
-        let counters = counters.into_boxed_slice();
+        let counters = config.trip.counters(stripes);
         let rest = OnceLock::new();
         if cfg!(tower_failover_loom) {
             // What a `OnceLock` orders loom does not see.
@@ -136,6 +136,12 @@ impl Breaker {
     #[cold]
     fn make_rest(&self) -> &Rest {
         self.rest.get_or_init(|| Box::new(Rest::new(self.seed)))
+    }
+
+    /// What has been counted, of each rule on a rate.
+    #[inline]
+    fn counted(&self) -> impl Iterator<Item = Counted<'_>> {
+        self.config.trip.counted(&self.counters)
     }
 
     #[inline]
@@ -292,7 +298,7 @@ impl Breaker {
         let open = word.state == State::Open;
         let cooldown = rest.map_or(0, |rest| rest.cooldown_until.load(Ordering::Relaxed));
         let first = |slow| {
-            let counter = self.counters.iter().find(|counter| counter.is_slow() == slow);
+            let counter = self.counted().find(|counter| counter.slower_than().is_some() == slow);
             counter.map(|counter| counter.totals(word.generation, now))
         };
         View {
