@@ -446,12 +446,15 @@ mod tests {
 
     #[test]
     fn where_latency_does_not_count_it_changes_nothing() {
-        let score = Score::new();
-        assert!(!score.counts_latency());
-        let now = well(&score);
-        (0..100).for_each(|_| assert_eq!(score.began(100 * SECOND, now), None));
-        assert_eq!((score.latency_factor(now), score.tier(now)), (1.0, (Tier::Healthy, None)));
-        assert_eq!(score.score(now), score.success(now));
+        let did_once = with_latency(true);
+        did_once.set_latency_counts(false);
+        for score in [Score::new(), did_once] {
+            assert!(!score.counts_latency());
+            let now = well(&score);
+            (0..100).for_each(|_| assert_eq!(score.began(100 * SECOND, now), None));
+            assert_eq!((score.latency_factor(now), score.tier(now)), (1.0, (Tier::Healthy, None)));
+            assert_eq!(score.score(now), score.success(now));
+        }
     }
 
     #[test]
