@@ -128,7 +128,7 @@ pub(super) struct Seeds(Mutex<(usize, Rng)>);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seed {
     pub(super) number: usize,
-    pub(super) seed: u64,
+    pub(super) seed: u32,
     pub(super) of_key: bool,
 }
 
@@ -140,7 +140,7 @@ impl Seeds {
     fn next(&self, of_key: bool) -> Seed {
         let mut next = lock(&self.0);
         next.0 += 1;
-        Seed { number: next.0, seed: next.1.next_u64(), of_key }
+        Seed { number: next.0, seed: next.1.next_u64() as u32, of_key }
     }
 }
 

@@ -48,7 +48,7 @@ use super::{
     nanos,
     rng::Rng,
 };
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use std::sync::{Arc, OnceLock};
 
 /// One breaker; see the [module](self).
@@ -61,8 +61,8 @@ pub(crate) struct Breaker {
     counters: Box<[Counter]>,
     config: Arc<BreakerConfig>,
     /// How many upstreams it guards together.
-    members: AtomicU64,
-    seed: u64,
+    members: AtomicU32,
+    seed: u32,
     /// Made when somebody first asks for it: a breaker that has never seen a failure has none.
     rest: OnceLock<Box<Rest>>,
 }
@@ -102,7 +102,7 @@ struct Locked {
 impl Breaker {
     /// A closed breaker. `members` is how many upstreams it guards together; a breaker with more than
     /// one trips on [`Evidence::Member`] from a single one never.
-    pub(crate) fn new(config: impl Into<Arc<BreakerConfig>>, members: usize, stripes: usize, seed: u64) -> Self {
+    pub(crate) fn new(config: impl Into<Arc<BreakerConfig>>, members: usize, stripes: usize, seed: u32) -> Self {
         let config = config.into();
         let counters = config.trip.counters(stripes);
         let rest = OnceLock::new();
@@ -115,7 +115,7 @@ impl Breaker {
             run: Run::new(),
             counters,
             config,
-            members: AtomicU64::new(members as u64),
+            members: AtomicU32::new(members as u32),
             seed,
             rest,
         }
@@ -319,14 +319,14 @@ impl Breaker {
 }
 
 impl Rest {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u32) -> Self {
         let [open_until, cooldown_until, place_at, shadowed] = std::array::from_fn(|_| AtomicU64::new(0));
         Self { open_until, cooldown_until, place_at, shadowed, locked: Mutex::new(Locked::new(seed)) }
     }
 }
 
 impl Locked {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u32) -> Self {
         Self {
             witnesses: Witnesses::default(),
             probes: Probes::default(),
@@ -337,7 +337,7 @@ impl Locked {
             growing: Growing::default(),
             cause: None,
             since: 0,
-            rng: Rng::new(seed),
+            rng: Rng::new(seed.into()),
         }
     }
 
