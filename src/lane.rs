@@ -25,10 +25,11 @@ pub(crate) struct Lane<T>(Arc<Counted<T>>);
 /// A handle of a [`Striped`] value.
 pub(crate) type Local<T> = Lane<Arc<T>>;
 
-/// A value on another cache line than the count of its handles.
+/// A value on another cache line than the count of its handles. Not on another pair of lines, as [`Padded`] has it: what lies
+/// beside either is hardly ever written, and a key would take twice as much.
 #[derive(Debug)]
-#[cfg_attr(target_arch = "aarch64", repr(align(128)))]
-#[cfg_attr(not(target_arch = "aarch64"), repr(align(64)))]
+#[cfg_attr(all(target_arch = "aarch64", target_vendor = "apple"), repr(align(128)))]
+#[cfg_attr(not(all(target_arch = "aarch64", target_vendor = "apple")), repr(align(64)))]
 struct Counted<T>(T);
 
 impl<T> Striped<T> {
