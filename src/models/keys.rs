@@ -284,3 +284,27 @@ impl fmt::Debug for Keys {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[cfg(not(tower_failover_loom))]
+mod tests {
+    use super::*;
+    use crate::{Model, Models, Provider};
+
+    #[test]
+    fn two_keys_of_one_hash_are_two() {
+        let models = Models::builder().provider(Provider::new("nexa")).model(Model::new("sdxl", "nexa"));
+        let models = models.build().expect("valid");
+        let mut shard = Shard::default();
+        for key in ["one", "two"] {
+            shard.insert(7, models.family.keys.make(key, STRIPES).1, 0);
+        }
+        let found = |shard: &mut Shard| {
+            let key = |key| shard.get(7, key, 0).map(|found| found.read(|registry| registry.key.clone()));
+            ["one", "two", "three"].map(key).map(|key| key.flatten().unwrap_or_default().to_string())
+        };
+        assert_eq!(found(&mut shard), ["one", "two", ""]);
+        assert!(shard.evict(1, 0, 0, |_| 7).is_some_and(|gone| gone.has_key("one")));
+        assert_eq!(found(&mut shard), ["", "two", ""]);
+    }
+}
