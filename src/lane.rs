@@ -15,23 +15,31 @@ use std::{
 /// A shared value; [`local`](Self::local) gives a handle on the stripe of the calling thread.
 #[derive(Debug)]
 pub(crate) struct Striped<T> {
-    lanes: Arc<[Lane<T>]>,
+    lanes: Arc<[Local<T>]>,
 }
 
 /// A handle that counts on a cache line of its own stripe.
 #[derive(Debug)]
 pub(crate) struct Lane<T>(Arc<Counted<T>>);
 
-/// A value whose handles of one stripe count here.
-type Counted<T> = Padded<Arc<T>>;
+/// A handle of a [`Striped`] value.
+pub(crate) type Local<T> = Lane<Arc<T>>;
+
+/// A value on another cache line than the count of its handles. Not on another pair of lines, as [`Padded`] has it: what lies
+/// beside either is hardly ever written, and a key would take twice as much.
+#[derive(Debug)]
+#[cfg_attr(all(target_arch = "aarch64", target_vendor = "apple"), repr(align(128)))]
+#[cfg_attr(not(all(target_arch = "aarch64", target_vendor = "apple")), repr(align(64)))]
+struct Counted<T>(T);
 
 impl<T> Striped<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self { lanes: counted(value, stripe::count()).map(Lane).collect() }
+        let value = Arc::new(value);
+        Self { lanes: (0..stripe::count()).map(|_| Lane(Arc::new(Counted(Arc::clone(&value))))).collect() }
     }
 
     #[inline]
-    pub(crate) fn local(&self) -> Lane<T> {
+    pub(crate) fn local(&self) -> Local<T> {
         self.lanes[stripe::mine(self.lanes.len())].clone()
     }
 }
@@ -60,12 +68,14 @@ impl<T> Clone for Lane<T> {
 impl<T> Deref for Lane<T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         &self.0.0
     }
 }
 
-/// A [`Striped`] value that can be exchanged for another. Who has a handle keeps the value that it got.
+/// A value that can be exchanged for another, and of which each stripe has a copy. Who has a handle keeps the value that it
+/// got.
 pub(crate) struct Swap<T> {
     shared: Arc<Shared<T>>,
 }
@@ -73,27 +83,43 @@ pub(crate) struct Swap<T> {
 struct Shared<T> {
     /// How often the value has been exchanged.
     exchanges: AtomicUsize,
-    stripes: usize,
-    many: Box<[Padded<ArcSwap<Counted<T>>>]>,
-    /// Where there are not many.
-    only: Option<ArcSwap<Counted<T>>>,
+    copies: Copies<T>,
 }
 
-impl<T> Swap<T> {
+enum Copies<T> {
+    Many(Box<[Padded<ArcSwap<Counted<T>>>]>),
+    Only(ArcSwap<Counted<T>>),
+}
+
+impl<T: Clone> Swap<T> {
     pub(crate) fn new(value: T) -> Self {
         Self::with(stripe::count(), value)
     }
 
     /// With so many stripes: all of them, or one.
     pub(crate) fn with(stripes: usize, value: T) -> Self {
-        let mut lanes = counted(value, stripes).map(ArcSwap::new);
-        let only = if stripes == 1 { lanes.next() } else { None };
-        let many = lanes.map(Padded).collect();
-        Self { shared: Arc::new(Shared { exchanges: AtomicUsize::new(0), stripes, many, only }) }
+        let copy = |value| ArcSwap::from_pointee(Counted(value));
+        let copies = match stripes {
+            1 => Copies::Only(copy(value)),
+            _ => Copies::Many((0..stripes).map(|_| Padded(copy(value.clone()))).collect()),
+        };
+        Self { shared: Arc::new(Shared { exchanges: AtomicUsize::new(0), copies }) }
     }
 
+    /// Once this has returned, nobody gets the value of before.
+    pub(crate) fn set(&self, value: T) {
+        self.copies().for_each(|copy| copy.store(Arc::new(Counted(value.clone()))));
+        self.shared.exchanges.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl<T> Swap<T> {
+    #[inline]
     pub(crate) fn stripes(&self) -> usize {
-        self.shared.stripes
+        match &self.shared.copies {
+            Copies::Many(many) => many.len(),
+            Copies::Only(_) => 1,
+        }
     }
 
     pub(crate) fn local(&self) -> Lane<T> {
@@ -106,30 +132,20 @@ impl<T> Swap<T> {
         look(&self.mine().load().0)
     }
 
-    /// Once this has returned, nobody gets the value of before.
-    pub(crate) fn set(&self, value: T) {
-        for (lane, counted) in self.lanes().zip(counted(value, self.stripes())) {
-            lane.store(counted);
-        }
-        self.shared.exchanges.fetch_add(1, Ordering::Release);
-    }
-
     #[inline]
     fn mine(&self) -> &ArcSwap<Counted<T>> {
-        self.lane(stripe::mine(self.stripes()))
-    }
-
-    #[inline]
-    fn lane(&self, stripe: usize) -> &ArcSwap<Counted<T>> {
-        match (self.shared.many.get(stripe), &self.shared.only) {
-            (Some(lane), _) => &lane.0,
-            (None, Some(lane)) => lane,
-            (None, None) => unreachable!("there is no such stripe"),
+        match &self.shared.copies {
+            Copies::Many(many) => &many[stripe::mine(many.len())].0,
+            Copies::Only(only) => only,
         }
     }
 
-    fn lanes(&self) -> impl Iterator<Item = &ArcSwap<Counted<T>>> {
-        (0..self.stripes()).map(|stripe| self.lane(stripe))
+    fn copies(&self) -> impl Iterator<Item = &ArcSwap<Counted<T>>> {
+        let (many, only) = match &self.shared.copies {
+            Copies::Many(many) => (&**many, None),
+            Copies::Only(only) => (&[][..], Some(only)),
+        };
+        many.iter().map(|copy| &copy.0).chain(only)
     }
 
     #[cold]
@@ -146,8 +162,8 @@ impl<T> Swap<T> {
 
     /// Whether nobody has another handle or a value: then nobody can get one but from this.
     pub(crate) fn is_alone(&self) -> bool {
-        let only = |lane: &ArcSwap<_>| Arc::strong_count(&lane.load()) == 1;
-        let alone = Arc::strong_count(&self.shared) == 1 && self.lanes().all(only);
+        let only = |copy: &ArcSwap<_>| Arc::strong_count(&copy.load()) == 1;
+        let alone = Arc::strong_count(&self.shared) == 1 && self.copies().all(only);
         // What others wrote before they let go of theirs is seen from here on.
         fence(Ordering::Acquire);
         alone
@@ -236,7 +252,49 @@ impl<T: fmt::Debug> fmt::Debug for Swap<T> {
     }
 }
 
-fn counted<T>(value: T, stripes: usize) -> impl Iterator<Item = Arc<Counted<T>>> {
-    let value = Arc::new(value);
-    (0..stripes).map(move |_| Arc::new(Padded(Arc::clone(&value))))
+#[cfg(test)]
+#[cfg(not(tower_failover_loom))]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn each_stripe_counts_on_a_line_of_its_own() {
+        let (striped, swap) = (Striped::new(7), Swap::with(5, 7));
+        let lanes = striped.lanes.iter().map(|lane| Arc::as_ptr(&lane.0).cast::<u8>());
+        let copies: Vec<_> = swap.copies().map(ArcSwap::load_full).collect();
+        let copies = copies.iter().map(|copy| Arc::as_ptr(copy).cast::<u8>());
+        // The count stands somewhere before the value.
+        let lines = lanes.chain(copies).flat_map(|value| [value.wrapping_sub(1), value].map(|byte| byte as usize / 64));
+        let lines: Vec<_> = lines.collect();
+        assert_eq!(lines.iter().collect::<HashSet<_>>().len(), 2 * (stripe::count() + 5));
+    }
+
+    #[test]
+    fn a_value_of_one_stripe_is_exchanged_like_that_of_many() {
+        for stripes in [1, 5] {
+            let (swap, mut kept) = (Swap::with(stripes, 1), Kept::<_>::new());
+            assert_eq!(swap.stripes(), stripes);
+            let seen = |kept: &mut Kept<_>| **kept.get(&swap, |_| ()).0.lane();
+            assert_eq!((swap.read(|value| *value), *swap.local(), seen(&mut kept)), (1, 1, 1));
+            swap.set(2);
+            assert_eq!((swap.read(|value| *value), *swap.local(), seen(&mut kept)), (2, 2, 2));
+        }
+    }
+
+    #[test]
+    fn it_is_alone_while_nobody_has_a_handle_or_a_value() {
+        for stripes in [1, 5] {
+            let swap = Swap::with(stripes, ());
+            assert!(swap.is_alone());
+            let lane = swap.local();
+            assert!(!swap.is_alone());
+            drop(lane);
+            assert!(swap.is_alone());
+            let other = swap.clone();
+            assert!(!swap.is_alone() && !other.is_alone());
+            drop(other);
+            assert!(swap.is_alone());
+        }
+    }
 }

@@ -1,10 +1,16 @@
 //! The atomics and the lock of the state machines: loom's under its own cfg, the standard ones otherwise.
 
 #[cfg(not(tower_failover_loom))]
-pub(crate) use std::sync::{Mutex, MutexGuard, atomic::AtomicU64};
+pub(crate) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU32, AtomicU64},
+};
 
 #[cfg(tower_failover_loom)]
-pub(crate) use loom::sync::{Mutex, MutexGuard, atomic::AtomicU64};
+pub(crate) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU32, AtomicU64},
+};
 
 pub(crate) use std::sync::atomic::Ordering;
 

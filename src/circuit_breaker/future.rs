@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     classify::{Aimed, Classify, Ours},
-    lane::Lane,
+    lane::{Lane, Local},
     models::{Registry, UnknownName},
     permit::Permit,
 };
@@ -36,8 +36,8 @@ where
 {
     Unknown(Option<UnknownName>),
     Rejected(Option<Lane<Registry>>, usize, Refusal),
-    Ready(Option<Lane<Guard<W, K>>>, Lane<Registry>, usize, S, Option<Req>),
-    Call(Lane<Guard<W, K>>, #[pin] S::Future, Permit),
+    Ready(Option<Local<Guard<W, K>>>, Lane<Registry>, usize, S, Option<Req>),
+    Call(Local<Guard<W, K>>, #[pin] S::Future, Permit),
 }
 
 impl<S, Req, W, K> ResponseFuture<S, Req, W, K>
@@ -54,12 +54,12 @@ where
         Self { step: Step::Rejected(Some(registry), index, refusal) }
     }
 
-    pub(super) fn ready(guard: Lane<Guard<W, K>>, registry: Lane<Registry>, index: usize, inner: S, req: Req) -> Self {
+    pub(super) fn ready(guard: Local<Guard<W, K>>, registry: Lane<Registry>, index: usize, inner: S, req: Req) -> Self {
         Self { step: Step::Ready(Some(guard), registry, index, inner, Some(req)) }
     }
 
     #[inline(always)]
-    pub(super) fn call(guard: Lane<Guard<W, K>>, future: S::Future, permit: Permit) -> Self {
+    pub(super) fn call(guard: Local<Guard<W, K>>, future: S::Future, permit: Permit) -> Self {
         Self { step: Step::Call(guard, future, permit) }
     }
 }

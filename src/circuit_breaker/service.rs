@@ -7,7 +7,7 @@ use super::{
 use crate::{
     classify::Classify,
     failover::ATTEMPT_TIMEOUT,
-    lane::{Kept, Lane, Striped},
+    lane::{Kept, Lane, Local, Striped},
     machine::Nanos,
     models::{self, Models, Registry, UnknownName},
     permit::{Admitted, Closed, Permit},
@@ -88,7 +88,7 @@ impl<S: Clone, W, K> CircuitBreaker<S, W, K> {
     /// A call that readies a clone of its own, unless the breaker would refuse it.
     fn oneshot<Req>(
         &self,
-        guard: Lane<Guard<W, K>>,
+        guard: Local<Guard<W, K>>,
         registry: Lane<Registry>,
         index: usize,
         now: Nanos,

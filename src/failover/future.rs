@@ -15,7 +15,7 @@ use super::{
 use crate::{
     aim::{Aim, Target},
     classify::{Classify, Next, Verdict},
-    lane::{Lane, Seen},
+    lane::{Local, Seen},
     machine::Nanos,
     models::Registry,
     outcome::RequestEnd,
@@ -49,7 +49,7 @@ where
     A: Aim<R::Request>,
     C: Clients<A::Request>,
 {
-    engine: Lane<Engine<A, K, R, F>>,
+    engine: Local<Engine<A, K, R, F>>,
     /// As of the call, until the first poll, if it was known then.
     registry: Option<Seen<Registry>>,
     clients: C,
@@ -88,7 +88,7 @@ where
     C: Clients<A::Request>,
 {
     pub(crate) fn new(
-        engine: Lane<Engine<A, K, R, F>>,
+        engine: Local<Engine<A, K, R, F>>,
         registry: Option<Seen<Registry>>,
         clients: C,
         request: R::Request,

@@ -3,13 +3,13 @@
 use super::endpoint::{Endpoint, Shared};
 use crate::{
     classify::{Aimed, Charge, Classify, Ours},
-    lane::Lane,
+    lane::Local,
     machine::Nanos,
 };
 
 /// A call under way, counted once: by its result, or when it is dropped.
 pub(super) struct Call<K> {
-    shared: Lane<Shared<K>>,
+    shared: Local<Shared<K>>,
     started: Nanos,
     /// Whether the upstream has been asked and has not answered: only then can it hang.
     waiting: bool,
@@ -19,7 +19,7 @@ pub(super) struct Call<K> {
 }
 
 impl<K> Call<K> {
-    pub(super) fn begin(shared: Lane<Shared<K>>) -> Self {
+    pub(super) fn begin(shared: Local<Shared<K>>) -> Self {
         let started = shared.endpoint.now();
         shared.endpoint.started();
         Self { shared, started, waiting: false, entered: false, ended: false }

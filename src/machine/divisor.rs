@@ -1,7 +1,7 @@
 //! Division by a number that is known long before: a multiplication.
 
 /// What is divided by, from 1 on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Divisor {
     by: u64,
     /// 2⁶⁴ of them, rounded down.

@@ -1,20 +1,21 @@
 //! How many calls may be under way at once.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, Ordering};
 
 /// A bound on calls under way, or none, which costs nothing.
 #[derive(Debug)]
 pub(crate) struct Gate {
     /// The bound; [`UNBOUNDED`] for none.
-    most: AtomicU64,
-    inside: AtomicU64,
+    most: AtomicU32,
+    inside: AtomicU32,
 }
 
-const UNBOUNDED: u64 = u64::MAX;
+/// So many calls cannot be under way.
+const UNBOUNDED: u32 = u32::MAX;
 
 impl Gate {
     pub(crate) fn new(most: Option<u32>) -> Self {
-        Self { most: AtomicU64::new(bound(most)), inside: AtomicU64::new(0) }
+        Self { most: AtomicU32::new(bound(most)), inside: AtomicU32::new(0) }
     }
 
     /// Another bound from now on. Those inside stay; calls that began while there was none are not counted.
@@ -48,8 +49,8 @@ impl Gate {
     }
 }
 
-fn bound(most: Option<u32>) -> u64 {
-    most.map_or(UNBOUNDED, u64::from)
+fn bound(most: Option<u32>) -> u32 {
+    most.unwrap_or(UNBOUNDED)
 }
 
 #[cfg(test)]

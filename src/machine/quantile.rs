@@ -5,7 +5,7 @@
 //! over threads, and made at the first success.
 //!
 //! A single stripe, as each key has, writes down the first few different ones without a histogram, a word for each bucket
-//! and minute. What finds no word goes to a histogram, which is made then; those that have one stay with it.
+//! and minute. Once one finds no word a histogram is made, to which all go from then on.
 
 use super::{
     Nanos, nanos,
@@ -33,50 +33,42 @@ const FEW: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Quantiles {
     stripes: OnceLock<Box<[stripe::Padded<Banks>]>>,
-    count: usize,
-    /// In place of all that where there is one stripe.
-    only: OnceLock<Box<Only>>,
+    /// Before that, where there is one stripe.
+    few: [AtomicU64; FEW],
 }
 
 type Banks = [[AtomicU64; BUCKETS]; 2];
-
-#[derive(Debug, Default)]
-struct Only {
-    few: [AtomicU64; FEW],
-    others: OnceLock<Box<Banks>>,
-}
 
 fn banks() -> Banks {
     std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0)))
 }
 
 impl Quantiles {
-    pub(crate) fn new(stripes: usize) -> Self {
-        Self { stripes: OnceLock::new(), count: stripes, only: OnceLock::new() }
+    pub(crate) fn new() -> Self {
+        Self { stripes: OnceLock::new(), few: std::array::from_fn(|_| AtomicU64::new(0)) }
     }
 
-    /// Notes what a success took, on a stripe of as many.
+    /// Notes what a success took, on a stripe of so many, which are always as many.
     #[inline]
-    pub(crate) fn record(&self, mine: Mine, took: Nanos, now: Nanos) {
+    pub(crate) fn record(&self, stripes: usize, mine: Mine, took: Nanos, now: Nanos) {
         let (minute, bucket) = (minute(now), bucket(took));
         match self.stripes.get().and_then(|stripes| stripes.get(mine.index())) {
             Some(stripe) => {
                 let cell = &stripe.0[bank(minute)][bucket];
                 mine.update(cell, |word| Some(one_more(word, minute)));
             }
-            None => self.record_otherwise(mine, minute, bucket),
+            None => self.record_otherwise(stripes, mine, minute, bucket),
         }
     }
 
     #[inline(never)]
-    fn record_otherwise(&self, mine: Mine, minute: u64, bucket: usize) {
-        if self.count == 1 {
-            self.only.get_or_init(Box::default).record(minute, bucket);
-        } else {
-            let new = || (0..self.count).map(|_| stripe::Padded(banks())).collect();
-            let cell = &self.stripes.get_or_init(new)[mine.index()].0[bank(minute)][bucket];
-            mine.update(cell, |word| Some(one_more(word, minute)));
+    fn record_otherwise(&self, stripes: usize, mine: Mine, minute: u64, bucket: usize) {
+        if stripes == 1 && self.is_among_few(minute, bucket) {
+            return;
         }
+        let new = || (0..stripes).map(|_| stripe::Padded(banks())).collect();
+        let cell = &self.stripes.get_or_init(new)[mine.index()].0[bank(minute)][bucket];
+        mine.update(cell, |word| Some(one_more(word, minute)));
     }
 
     /// What so large a share of the successes took at the most, to the upper end of its bucket; `None` with fewer than
@@ -84,12 +76,8 @@ impl Quantiles {
     pub(crate) fn quantile(&self, share: f64, least: u64, now: Nanos) -> Option<Nanos> {
         let mut counts = [0_u64; BUCKETS];
         let minute = minute(now);
-        if let Some(only) = self.only.get() {
-            only.add_few(&mut counts, minute);
-        }
-        let only = self.only.get().and_then(|only| only.others.get());
-        let stripes = self.stripes.get().into_iter().flatten().map(|stripe| &stripe.0);
-        for banks in stripes.chain(only.map(|banks| &**banks)) {
+        self.add_few(&mut counts, minute);
+        for banks in self.stripes.get().into_iter().flatten().map(|stripe| &stripe.0) {
             for minute in [minute, minute.wrapping_sub(1) & u64::from(u32::MAX)] {
                 for (count, cell) in counts.iter_mut().zip(&banks[bank(minute)]) {
                     let word = cell.load(Ordering::Relaxed);
@@ -110,22 +98,6 @@ impl Quantiles {
             seen >= wanted
         });
         slowest.map(upper_end)
-    }
-}
-
-/// Counted from 1, so that a fresh cell belongs to none. They come round after eight thousand years.
-#[inline]
-fn minute(now: Nanos) -> u64 {
-    (now / nanos(BANK) + 1) & u64::from(u32::MAX)
-}
-
-impl Only {
-    fn record(&self, minute: u64, bucket: usize) {
-        if !self.is_among_few(minute, bucket) {
-            let cell = &self.others.get_or_init(|| Box::new(banks()))[bank(minute)][bucket];
-            let more = |word| Some(one_more(word, minute));
-            let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        }
     }
 
     /// Counts one without a histogram, if it has a word or finds one. Several threads may come to have one each for the same.
@@ -150,6 +122,12 @@ impl Only {
             }
         }
     }
+}
+
+/// Counted from 1, so that a fresh cell belongs to none. They come round after eight thousand years.
+#[inline]
+fn minute(now: Nanos) -> u64 {
+    (now / nanos(BANK) + 1) & u64::from(u32::MAX)
 }
 
 /// A cell of a histogram with one more.
@@ -204,8 +182,12 @@ mod tests {
     const SECOND: Nanos = 1_000_000_000;
     const MILLI: Nanos = 1_000_000;
 
+    fn record_in(quantiles: &Quantiles, stripes: usize, took: Nanos, now: Nanos) {
+        quantiles.record(stripes, Mine::of(stripes), took, now);
+    }
+
     fn record(quantiles: &Quantiles, took: Nanos, now: Nanos) {
-        quantiles.record(Mine::of(quantiles.count), took, now);
+        record_in(quantiles, 1, took, now);
     }
 
     #[test]
@@ -220,7 +202,7 @@ mod tests {
 
     #[test]
     fn too_few_are_none() {
-        let quantiles = Quantiles::new(1);
+        let quantiles = Quantiles::new();
         assert_eq!(quantiles.quantile(0.99, 1, 0), None);
         (0..19).for_each(|_| record(&quantiles, MILLI, 0));
         assert_eq!(quantiles.quantile(0.99, 20, 0), None);
@@ -230,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_is_two_minutes_old_is_forgotten() {
-        let quantiles = Quantiles::new(1);
+        let quantiles = Quantiles::new();
         (0..100).for_each(|_| record(&quantiles, 10 * SECOND, 0));
         (0..100).for_each(|_| record(&quantiles, MILLI, 60 * SECOND));
         assert!(quantiles.quantile(0.99, 1, 119 * SECOND) > Some(10 * SECOND));
@@ -242,16 +224,18 @@ mod tests {
 
     #[test]
     fn a_key_with_few_different_times_has_no_histogram() {
-        let quantiles = Quantiles::new(1);
+        let (quantiles, many) = (Quantiles::new(), Quantiles::new());
+        record_in(&many, 2, MILLI, 0);
+        assert!(many.stripes.get().is_some(), "threads would fight over its few words");
         for second in 0..3_600 {
             for bucket in 0..FEW as u64 / 2 {
                 record(&quantiles, MILLI << bucket, second * SECOND);
             }
         }
-        let others = || quantiles.only.get().is_some_and(|only| only.others.get().is_some());
-        assert!(!others());
+        let has_histogram = || quantiles.stripes.get().is_some();
+        assert!(!has_histogram());
         (0..=FEW as u64 / 2).for_each(|bucket| record(&quantiles, MILLI << bucket, 3_599 * SECOND));
-        assert!(others());
+        assert!(has_histogram());
         // Of two minutes, with each of the times 120 times and once, and one more.
         assert_eq!(quantiles.quantile(1.0, 485, 3_599 * SECOND), Some(upper_end(bucket(MILLI << 4))));
         assert_eq!(quantiles.quantile(1.0, 486, 3_599 * SECOND), None);
@@ -259,7 +243,7 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_between_threads() {
-        let quantiles = Quantiles::new(1);
+        let quantiles = Quantiles::new();
         std::thread::scope(|scope| {
             for thread in 0..4_u64 {
                 let quantiles = &quantiles;
@@ -277,12 +261,12 @@ mod tests {
 
         #[test]
         fn a_single_stripe_says_what_many_say(calls in prop::collection::vec((0..40_u64, 0..90 * SECOND), 1..200)) {
-            let (one, many) = (Quantiles::new(1), Quantiles::new(2));
+            let (one, many) = (Quantiles::new(), Quantiles::new());
             let mut now = 0;
             for (call, (took, pass)) in calls.into_iter().enumerate() {
                 now += pass / if call % 3 == 0 { 1 } else { 100 };
                 record(&one, took * 300 * MILLI, now);
-                record(&many, took * 300 * MILLI, now);
+                record_in(&many, 2, took * 300 * MILLI, now);
                 for share in [0.01, 0.5, 0.99] {
                     for least in [1, 20] {
                         prop_assert_eq!(one.quantile(share, least, now), many.quantile(share, least, now));
@@ -296,7 +280,7 @@ mod tests {
             mut times in prop::collection::vec(MILLI..600 * SECOND, 1..300),
             share in 0.01..1.0_f64,
         ) {
-            let quantiles = Quantiles::new(1);
+            let quantiles = Quantiles::new();
             times.iter().for_each(|took| record(&quantiles, *took, 0));
             times.sort_unstable();
             let exact = times[((times.len() as f64 * share).ceil() as usize).max(1) - 1];

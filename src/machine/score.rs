@@ -73,10 +73,15 @@ pub(crate) struct Score {
     counts: AtomicU64,
     /// 0 while healthy; else degraded: 1, or since when the score has been good again, plus 2.
     degraded: AtomicU64,
-    /// Whether latency counts: 0 or 1.
-    counts_latency: AtomicU64,
-    /// Where it does, or did once.
-    latency: OnceLock<Box<Latency>>,
+    /// Where latency counts, or did once.
+    latency: OnceLock<Box<Measured>>,
+}
+
+#[derive(Debug)]
+struct Measured {
+    /// Whether it counts still: 0 or 1.
+    counts: AtomicU64,
+    latency: Latency,
 }
 
 /// Successes and outcomes as of a tick, in fixed point.
@@ -146,20 +151,18 @@ fn tick(now: Nanos) -> u64 {
 
 impl Score {
     pub(crate) fn new() -> Self {
-        Self {
-            counts: AtomicU64::new(0),
-            degraded: AtomicU64::new(0),
-            counts_latency: AtomicU64::new(0),
-            latency: OnceLock::new(),
-        }
+        Self { counts: AtomicU64::new(0), degraded: AtomicU64::new(0), latency: OnceLock::new() }
     }
 
     /// Whether latency counts from now on. It begins anew where it did not before.
     pub(crate) fn set_latency_counts(&self, counts: bool) {
-        if counts && !self.counts_latency() {
-            self.latency.get_or_init(|| Box::new(Latency::new())).reset();
+        if counts == self.counts_latency() {
+            return;
         }
-        self.counts_latency.store(u64::from(counts), Ordering::Relaxed);
+        let new = || Box::new(Measured { counts: AtomicU64::new(0), latency: Latency::new() });
+        let measured = self.latency.get_or_init(new);
+        measured.latency.reset();
+        measured.counts.store(u64::from(counts), Ordering::Relaxed);
     }
 
     /// Counts an outcome. Says the tier if that has changed by it.
@@ -177,12 +180,13 @@ impl Score {
     /// Whether it is to be told what successes take.
     #[inline]
     pub(crate) fn counts_latency(&self) -> bool {
-        self.counts_latency.load(Ordering::Relaxed) != 0
+        self.latency().is_some()
     }
 
     #[inline]
     fn latency(&self) -> Option<&Latency> {
-        if self.counts_latency() { self.latency.get().map(|latency| &**latency) } else { None }
+        let measured = self.latency.get()?;
+        (measured.counts.load(Ordering::Relaxed) != 0).then_some(&measured.latency)
     }
 
     /// A success took so long to its first byte, which came just now. Says the tier if that has changed by it. Nothing
@@ -442,12 +446,15 @@ mod tests {
 
     #[test]
     fn where_latency_does_not_count_it_changes_nothing() {
-        let score = Score::new();
-        assert!(!score.counts_latency());
-        let now = well(&score);
-        (0..100).for_each(|_| assert_eq!(score.began(100 * SECOND, now), None));
-        assert_eq!((score.latency_factor(now), score.tier(now)), (1.0, (Tier::Healthy, None)));
-        assert_eq!(score.score(now), score.success(now));
+        let did_once = with_latency(true);
+        did_once.set_latency_counts(false);
+        for score in [Score::new(), did_once] {
+            assert!(!score.counts_latency());
+            let now = well(&score);
+            (0..100).for_each(|_| assert_eq!(score.began(100 * SECOND, now), None));
+            assert_eq!((score.latency_factor(now), score.tier(now)), (1.0, (Tier::Healthy, None)));
+            assert_eq!(score.score(now), score.success(now));
+        }
     }
 
     #[test]

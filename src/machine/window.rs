@@ -33,10 +33,43 @@ impl Totals {
     }
 }
 
-#[derive(Debug)]
-pub(crate) struct TimeWindow {
+/// How long a window is, and into how many buckets it is divided: the same for all of one configuration.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Span {
     bucket: Divisor,
     buckets: Divisor,
+}
+
+impl Span {
+    pub(crate) fn new(length: Duration, buckets: u32) -> Self {
+        let buckets = u64::from(buckets.max(1));
+        Self { bucket: Divisor::new(nanos(length) / buckets), buckets: Divisor::new(buckets) }
+    }
+
+    /// Whether a bucket lies within the window. A thread whose clock reading is a little later than
+    /// ours may have begun the next bucket already: that one counts too.
+    #[inline]
+    fn is_current(&self, tick: u64, now: u64) -> bool {
+        let age = now.wrapping_sub(tick) & TICK_MASK;
+        age < self.buckets.get() || age > TICK_MASK - self.buckets.get()
+    }
+
+    /// Whether a cell has moved on, to a later generation or a later round of the ring. What is not of
+    /// about the same time is merely old, whatever its generation has wrapped round to.
+    #[inline]
+    fn is_newer(&self, held: Cell, fresh: Cell) -> bool {
+        let generations = held.generation.wrapping_sub(fresh.generation);
+        if generations == 0 {
+            let ahead = held.tick.wrapping_sub(fresh.tick) & TICK_MASK;
+            return ahead > 0 && ahead <= self.buckets.get();
+        }
+        generations <= LATER && held.count > 0 && self.is_current(held.tick, fresh.tick)
+    }
+}
+
+/// A window of one span, which each call names.
+#[derive(Debug)]
+pub(crate) struct TimeWindow {
     cells: Words,
 }
 
@@ -67,41 +100,36 @@ impl TimeWindow {
     /// After how many generations a window must be cleared, before their numbers come round in a cell.
     pub(crate) const GENERATIONS: u64 = 64;
 
-    pub(crate) fn new(length: Duration, buckets: u32, stripes: usize) -> Self {
-        let buckets = u64::from(buckets.max(1));
-        let cells = usize::try_from(2 * buckets).unwrap_or(usize::MAX);
-        Self {
-            bucket: Divisor::new(nanos(length) / buckets),
-            buckets: Divisor::new(buckets),
-            cells: Words::new(stripes, cells),
-        }
+    pub(crate) fn new(span: &Span, stripes: usize) -> Self {
+        let cells = usize::try_from(2 * span.buckets.get()).unwrap_or(usize::MAX);
+        Self { cells: Words::new(stripes, cells) }
     }
 
     /// Counts one outcome of this generation.
     #[inline]
-    pub(crate) fn record(&self, generation: u64, now: Nanos, success: bool) {
-        let (tick, _) = self.bucket.divide(now);
+    pub(crate) fn record(&self, span: &Span, generation: u64, now: Nanos, success: bool) {
+        let (tick, _) = span.bucket.divide(now);
         let fresh = Cell { generation: generation as u8, tick: tick & TICK_MASK, count: 1 };
         let (mine, first) = (self.cells.mine(), fresh.pack());
-        let cell = self.cell(mine.index(), self.buckets.divide(tick).1, success);
+        let cell = self.cell(mine.index(), span.buckets.divide(tick).1, success);
         mine.update(cell, |word| {
             if (word ^ first) & !COUNT_MASK == 0 {
                 // Of the same generation and tick.
                 return (word & COUNT_MASK != COUNT_MASK).then_some(word + 1);
             }
-            (!self.is_newer(Cell::unpack(word), fresh)).then_some(first)
+            (!span.is_newer(Cell::unpack(word), fresh)).then_some(first)
         });
     }
 
     /// The outcomes of this generation in the last `buckets` buckets, the one under way included.
-    pub(crate) fn totals(&self, generation: u64, now: Nanos) -> Totals {
-        let tick = self.bucket.divide(now).0 & TICK_MASK;
+    pub(crate) fn totals(&self, span: &Span, generation: u64, now: Nanos) -> Totals {
+        let tick = span.bucket.divide(now).0 & TICK_MASK;
         let sum = |success| {
             let mut sum = 0;
             for stripe in 0..self.cells.stripes() {
-                for slot in 0..self.buckets.get() {
+                for slot in 0..span.buckets.get() {
                     let held = Cell::unpack(self.cell(stripe, slot, success).load(Ordering::Relaxed));
-                    if held.generation == generation as u8 && self.is_current(held.tick, tick) {
+                    if held.generation == generation as u8 && span.is_current(held.tick, tick) {
                         sum += held.count;
                     }
                 }
@@ -115,26 +143,6 @@ impl TimeWindow {
     /// for one of a generation whose number is the same in 8 bits.
     pub(crate) fn clear(&self) {
         self.cells.iter().for_each(|cell| cell.store(0, Ordering::Relaxed));
-    }
-
-    /// Whether a bucket lies within the window. A thread whose clock reading is a little later than
-    /// ours may have begun the next bucket already: that one counts too.
-    #[inline]
-    fn is_current(&self, tick: u64, now: u64) -> bool {
-        let age = now.wrapping_sub(tick) & TICK_MASK;
-        age < self.buckets.get() || age > TICK_MASK - self.buckets.get()
-    }
-
-    /// Whether a cell has moved on, to a later generation or a later round of the ring. What is not of
-    /// about the same time is merely old, whatever its generation has wrapped round to.
-    #[inline]
-    fn is_newer(&self, held: Cell, fresh: Cell) -> bool {
-        let generations = held.generation.wrapping_sub(fresh.generation);
-        if generations == 0 {
-            let ahead = held.tick.wrapping_sub(fresh.tick) & TICK_MASK;
-            return ahead > 0 && ahead <= self.buckets.get();
-        }
-        generations <= LATER && held.count > 0 && self.is_current(held.tick, fresh.tick)
     }
 
     #[inline]
@@ -151,8 +159,26 @@ mod tests {
 
     const SECOND: Nanos = 1_000_000_000;
 
-    fn window() -> TimeWindow {
-        TimeWindow::new(Duration::from_secs(60), 10, 2)
+    /// With its span.
+    struct Window(Span, TimeWindow);
+
+    impl Window {
+        fn new(length: Duration, buckets: u32, stripes: usize) -> Self {
+            let span = Span::new(length, buckets);
+            Self(span, TimeWindow::new(&span, stripes))
+        }
+
+        fn record(&self, generation: u64, now: Nanos, success: bool) {
+            self.1.record(&self.0, generation, now, success);
+        }
+
+        fn totals(&self, generation: u64, now: Nanos) -> Totals {
+            self.1.totals(&self.0, generation, now)
+        }
+    }
+
+    fn window() -> Window {
+        Window::new(Duration::from_secs(60), 10, 2)
     }
 
     #[test]
@@ -168,9 +194,9 @@ mod tests {
     fn a_saturated_count_leaves_its_neighbours_alone() {
         let window = window();
         let full = Cell { generation: 3, tick: 7, count: COUNT_MASK }.pack();
-        window.cell(window.cells.mine().index(), 7, true).store(full, Ordering::Relaxed);
+        window.1.cell(window.1.cells.mine().index(), 7, true).store(full, Ordering::Relaxed);
         window.record(3, 42 * SECOND, true);
-        let held = Cell::unpack(window.cell(window.cells.mine().index(), 7, true).load(Ordering::Relaxed));
+        let held = Cell::unpack(window.1.cell(window.1.cells.mine().index(), 7, true).load(Ordering::Relaxed));
         assert_eq!((held.generation, held.tick, held.count), (3, 7, COUNT_MASK));
     }
 
@@ -191,7 +217,7 @@ mod tests {
             buckets in 1_u32..20,
             length_ms in 20_u64..10_000,
         ) {
-            let window = TimeWindow::new(Duration::from_millis(length_ms), buckets, 1);
+            let window = Window::new(Duration::from_millis(length_ms), buckets, 1);
             let bucket = length_ms * 1_000_000 / u64::from(buckets);
             let mut now = 0;
             let mut log: Vec<(Nanos, bool)> = Vec::new();
@@ -215,11 +241,11 @@ mod tests {
     #[test]
     fn law_10_a_window_does_not_grow_with_traffic() {
         let window = window();
-        let size = window.cells.iter().count();
+        let size = window.1.cells.iter().count();
         for call in 0..100_000 {
             window.record(0, call * 1_000, call % 2 == 0);
         }
-        assert_eq!(window.cells.iter().count(), size);
+        assert_eq!(window.1.cells.iter().count(), size);
         assert_eq!(window.totals(0, 100_000_000), Totals { successes: 50_000, failures: 50_000 });
     }
 }

@@ -5,6 +5,7 @@ use super::{
     catalogue::{Catalogue, Seeds},
     events::{Channel, EVENT_CAPACITY},
     keys::{Keys, MAX_KEYS},
+    registry::Common,
 };
 use crate::{
     lane::Swap,
@@ -55,6 +56,8 @@ impl ModelsBuilder {
     }
 
     /// How many keys may have state of their own at once; see [`Models::for_key`]. Default: [`MAX_KEYS`], which is 10,000.
+    ///
+    /// One of a single model, with a short name and the default rules, takes at most 1 KiB while nothing goes wrong.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.max_keys = keys;
         self
@@ -92,10 +95,11 @@ impl ModelsBuilder {
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(self.models.len()));
         let events = Arc::new(Channel::new(self.event_capacity));
         let (catalogue, max_keys) = self.check()?;
-        let (catalogue, seeds, epoch) = (Arc::new(catalogue), Arc::new(Seeds::new(seed)), Instant::now());
-        let registry = Swap::new(catalogue.begin(None, epoch, stripe::count(), &seeds, &events));
-        let keys = Keys::new(catalogue, epoch, max_keys, Arc::clone(&seeds), Arc::clone(&events));
-        let family = Arc::new(Family::new(registry.clone(), keys, seeds, events));
+        let (catalogue, seeds) = (Arc::new(catalogue), Arc::new(Seeds::new(seed)));
+        let common = Arc::new(Common { epoch: Instant::now(), events });
+        let registry = Swap::new(catalogue.begin(None, stripe::count(), &seeds, &common));
+        let keys = Keys::new(catalogue, max_keys, Arc::clone(&seeds), Arc::clone(&common));
+        let family = Arc::new(Family::new(registry.clone(), keys, seeds, common));
         Ok(Models { registry, key: None, family })
     }
 

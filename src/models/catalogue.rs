@@ -1,9 +1,8 @@
 //! What a registry is made from: checked once, and shared by the registries of all keys.
 
 use super::{
-    Registry,
-    events::Channel,
     live::{LiveModel, LiveProvider},
+    registry::{Common, Registry},
 };
 use crate::{
     lane::Swap,
@@ -13,7 +12,6 @@ use crate::{
     sync::{Mutex, lock},
 };
 use std::{collections::HashMap, sync::Arc};
-use tokio::time::Instant;
 
 /// Models and providers as they were described, each model with the number of its provider.
 #[derive(Debug)]
@@ -82,10 +80,9 @@ impl Catalogue {
     pub(super) fn begin(
         self: &Arc<Self>,
         key: Option<Arc<str>>,
-        epoch: Instant,
         stripes: usize,
         seeds: &Seeds,
-        events: &Arc<Channel>,
+        common: &Arc<Common>,
     ) -> Registry {
         let models = self.models.iter();
         let models = models
@@ -93,7 +90,7 @@ impl Catalogue {
         let models = models.collect();
         let providers = self.providers.iter();
         let providers = providers.map(|shared| shared.begin(stripes, seeds.next(key.is_some()))).collect();
-        Registry { epoch, models, providers, catalogue: Arc::clone(self), key, events: Arc::clone(events) }
+        Registry { models, providers, catalogue: Arc::clone(self), key, common: Arc::clone(common) }
     }
 
     /// Puts a registry of this catalogue in the place of another. Models and providers that are in both keep their state.
@@ -112,8 +109,8 @@ impl Catalogue {
             Err(_) => shared.begin(stripes, seeds.next(of_key)),
         });
         let providers = providers.collect();
-        let (epoch, key, events) = (before.epoch, before.key.clone(), Arc::clone(&before.events));
-        place.set(Registry { epoch, models, providers, catalogue: Arc::clone(self), key, events });
+        let (key, common) = (before.key.clone(), Arc::clone(&before.common));
+        place.set(Registry { models, providers, catalogue: Arc::clone(self), key, common });
     }
 }
 
@@ -131,7 +128,7 @@ pub(super) struct Seeds(Mutex<(usize, Rng)>);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seed {
     pub(super) number: usize,
-    pub(super) seed: u64,
+    pub(super) seed: u32,
     pub(super) of_key: bool,
 }
 
@@ -143,7 +140,7 @@ impl Seeds {
     fn next(&self, of_key: bool) -> Seed {
         let mut next = lock(&self.0);
         next.0 += 1;
-        Seed { number: next.0, seed: next.1.next_u64(), of_key }
+        Seed { number: next.0, seed: next.1.next_u64() as u32, of_key }
     }
 }
 

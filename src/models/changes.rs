@@ -116,8 +116,8 @@ impl Registry {
         for (who, changed) in &changes {
             if let Some(transition) = &changed.transition {
                 match who {
-                    Who::Model(index) => self.models[*index].record.changed(transition, now),
-                    Who::Provider(index) => self.providers[*index].record.changed(transition, now),
+                    Who::Model(index) => self.models[*index].record().changed(transition, now),
+                    Who::Provider(index) => self.providers[*index].record().changed(transition, now),
                 }
             }
         }
@@ -146,11 +146,11 @@ impl Registry {
     /// Tells that another configuration is in force, whose keys it is for as well.
     pub(super) fn applied(&self) {
         let at = Duration::from_nanos(self.now());
-        self.events.tell(|| Event { at, key: None, kind: EventKind::Applied });
+        self.common.events.tell(|| Event { at, key: None, kind: EventKind::Applied });
     }
 
     fn tell(&self, now: Nanos, kind: impl FnOnce() -> EventKind) {
-        self.events.tell(|| Event { at: Duration::from_nanos(now), key: self.key.clone(), kind: kind() });
+        self.common.events.tell(|| Event { at: Duration::from_nanos(now), key: self.key.clone(), kind: kind() });
     }
 
     fn tell_tier(&self, index: usize, tier: Tier, now: Nanos) {

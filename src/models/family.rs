@@ -1,10 +1,9 @@
 //! The registry of requests without a key, those of all keys, and what changes them together.
 
 use super::{
-    Registry,
     catalogue::{Catalogue, Seeds},
-    events::Channel,
     keys::Keys,
+    registry::{Common, Registry},
 };
 #[cfg(feature = "metrics")]
 use crate::lane::Lane;
@@ -19,13 +18,13 @@ pub(super) struct Family {
     root: Swap<Registry>,
     pub(super) keys: Keys,
     seeds: Arc<Seeds>,
-    pub(super) events: Arc<Channel>,
+    pub(super) common: Arc<Common>,
     applying: Mutex<()>,
 }
 
 impl Family {
-    pub(super) fn new(root: Swap<Registry>, keys: Keys, seeds: Arc<Seeds>, events: Arc<Channel>) -> Self {
-        Self { root, keys, seeds, events, applying: Mutex::new(()) }
+    pub(super) fn new(root: Swap<Registry>, keys: Keys, seeds: Arc<Seeds>, common: Arc<Common>) -> Self {
+        Self { root, keys, seeds, common, applying: Mutex::new(()) }
     }
 
     /// All of them go on with another catalogue. Once this has returned, no request comes to the one of before.

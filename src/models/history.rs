@@ -10,7 +10,7 @@ use crate::{
     },
     sync::{Mutex, lock},
 };
-use std::{collections::VecDeque, sync::OnceLock, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 /// So many errors of a model or provider are kept: 5.
 pub const RECENT_ERRORS: usize = 5;
@@ -52,63 +52,45 @@ pub struct RecentError {
 /// What was, of one that is live.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// For a key made at its first failure: most never have one.
-    kept: OnceLock<Box<Kept>>,
-}
-
-#[derive(Debug)]
-struct Kept {
     cells: Cells,
     errors: Mutex<VecDeque<(Nanos, Nanos, Why)>>,
 }
 
 impl Record {
-    pub(super) fn new(of_key: bool) -> Self {
-        let record = Self { kept: OnceLock::new() };
-        if !of_key {
-            record.kept();
-        }
-        record
-    }
-
-    fn kept(&self) -> &Kept {
-        self.kept.get_or_init(|| Box::new(Kept { cells: Cells::new(), errors: Mutex::default() }))
+    pub(super) fn new() -> Self {
+        Self { cells: Cells::new(), errors: Mutex::default() }
     }
 
     /// A call has been counted.
     #[inline]
     pub(crate) fn outcome(&self, success: bool, now: Nanos) {
-        if !success {
-            self.kept();
-        }
-        if let Some(kept) = self.kept.get() {
-            kept.cells.record(success, now);
-        }
+        self.cells.record(success, now);
     }
 
     /// The breaker has changed.
     pub(super) fn changed(&self, transition: &Transition, now: Nanos) {
-        self.kept().cells.changed(transition.to == State::Closed, now);
+        self.cells.changed(transition.to == State::Closed, now);
     }
 
     /// A call that took so long has failed, or was limited.
     pub(crate) fn failed(&self, why: Why, took: Nanos, now: Nanos) {
         let dropped = {
-            let mut errors = lock(&self.kept().errors);
+            let mut errors = lock(&self.errors);
             errors.push_front((now, took, why));
             if errors.len() > RECENT_ERRORS { errors.pop_back() } else { None }
         };
         drop(dropped);
     }
 
-    fn past(&self, name: &str, now: Nanos) -> Past {
+    /// Of one that may have none.
+    fn past(record: Option<&Self>, name: &str, now: Nanos) -> Past {
         let error = |(at, took, why): &(Nanos, Nanos, Why)| RecentError {
             ago: Duration::from_nanos(now.saturating_sub(*at)),
             took: Duration::from_nanos(*took),
             why: why.clone(),
         };
-        let (cells, errors) = match self.kept.get() {
-            Some(kept) => (kept.cells.cells(now), lock(&kept.errors).iter().map(error).collect()),
+        let (cells, errors) = match record {
+            Some(record) => (record.cells.cells(now), lock(&record.errors).iter().map(error).collect()),
             None => (Cells::new().cells(now), Vec::new()),
         };
         Past { name: name.to_owned(), cells, errors }
@@ -118,10 +100,10 @@ impl Record {
 impl History {
     pub(super) fn take(registry: &Registry) -> Self {
         let now = registry.now();
-        let models = registry.models.iter().map(|live| live.record.past(live.model.name(), now));
+        let models = registry.models.iter().map(|live| Record::past(live.known_record(), live.model.name(), now));
         let models: Vec<Past> = models.collect();
         let providers = registry.providers.iter().enumerate().map(|(index, live)| {
-            let mut past = live.record.past(live.provider.name(), now);
+            let mut past = Record::past(live.known_record(), live.provider.name(), now);
             let of_provider = registry.catalogue.models_of(index);
             for (cell_index, cell) in past.cells.iter_mut().enumerate() {
                 cell.succeeded = of_provider.iter().any(|model| models[*model].cells[cell_index].succeeded);

@@ -1,9 +1,8 @@
 //! A registry for each key, made when the key first comes, and gone when nobody needs it.
 
 use super::{
-    Registry,
     catalogue::{Catalogue, Seeds},
-    events::Channel,
+    registry::{Common, Registry},
 };
 use crate::{
     lane::{Lane, Swap},
@@ -11,17 +10,16 @@ use crate::{
     sync::{Mutex, lock},
 };
 use arc_swap::ArcSwap;
+use hashbrown::HashTable;
 use std::{
-    collections::{HashMap, hash_map::RandomState},
     fmt,
-    hash::BuildHasher,
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
-use tokio::time::Instant;
 
 /// So many keys have state of their own at once, unless another number is set: 10,000.
 pub const MAX_KEYS: usize = 10_000;
@@ -45,9 +43,8 @@ const OVERFLOW: &str = "(overflow)";
 pub(super) struct Keys {
     /// What a new one is made from.
     catalogue: ArcSwap<Catalogue>,
-    epoch: Instant,
     seeds: Arc<Seeds>,
-    events: Arc<Channel>,
+    common: Arc<Common>,
     max: AtomicUsize,
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
@@ -60,10 +57,24 @@ pub(super) struct Keys {
 
 #[derive(Default)]
 struct Shard {
-    places: HashMap<Arc<str>, usize>,
+    places: HashTable<Place>,
     entries: Vec<Entry>,
     /// From which entry on is looked next.
     hand: usize,
+}
+
+/// Where the entry of a key is.
+#[derive(Clone, Copy)]
+struct Place {
+    hash: u32,
+    index: u32,
+}
+
+impl Place {
+    /// As a table wants it, which looks at both ends.
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash) << 32 | u64::from(hash)
+    }
 }
 
 struct Entry {
@@ -72,9 +83,12 @@ struct Entry {
 }
 
 impl Entry {
-    /// As the table has it.
     fn key(&self) -> Arc<str> {
         self.registry.read(|registry| registry.key.clone()).unwrap_or_default()
+    }
+
+    fn has_key(&self, key: &str) -> bool {
+        self.registry.read(|registry| registry.key() == Some(key))
     }
 
     /// Never while open or in use.
@@ -84,50 +98,56 @@ impl Entry {
 }
 
 impl Shard {
-    fn get(&mut self, key: &str, now: Nanos) -> Option<&Swap<Registry>> {
-        let entry = &mut self.entries[*self.places.get(key)?];
+    fn get(&mut self, hash: u32, key: &str, now: Nanos) -> Option<&Swap<Registry>> {
+        let same = |place: &Place| place.hash == hash && self.entries[place.index as usize].has_key(key);
+        let index = self.places.find(Place::spread(hash), same)?.index;
+        let entry = &mut self.entries[index as usize];
         entry.used = entry.used.max(now);
         Some(&entry.registry)
     }
 
-    fn insert(&mut self, registry: Swap<Registry>, now: Nanos) {
-        let entry = Entry { registry, used: now };
-        self.places.insert(entry.key(), self.entries.len());
-        self.entries.push(entry);
+    fn insert(&mut self, hash: u32, registry: Swap<Registry>, now: Nanos) {
+        let place = Place { hash, index: self.entries.len() as u32 };
+        self.places.insert_unique(Place::spread(hash), place, |place| Place::spread(place.hash));
+        if self.entries.len() == self.entries.capacity() {
+            // By a quarter, not to twice as many: what is free costs each key.
+            self.entries.reserve_exact(self.entries.len() / 4 + 4);
+        }
+        self.entries.push(Entry { registry, used: now });
     }
 
     /// Of the next few, takes out the one that has been idle the longest, among those that may go and have been for at
     /// least so long. What is taken out is to be dropped outside the lock.
-    fn evict(&mut self, looks: usize, idle: Nanos, now: Nanos) -> Option<Entry> {
+    fn evict(&mut self, looks: usize, idle: Nanos, now: Nanos, hash: impl Fn(&str) -> u32) -> Option<Entry> {
         let count = self.entries.len();
         let looks = looks.min(count);
         let next = (0..looks).map(|step| (self.hand + step) % count);
         let old = next.filter(|index| now.saturating_sub(self.entries[*index].used) >= idle);
         let goes = old.filter(|index| self.entries[*index].may_go()).min_by_key(|index| self.entries[*index].used);
         self.hand = (self.hand + looks) % count.max(1);
-        let gone = self.entries.swap_remove(goes?);
-        self.places.remove(&gone.key());
-        if let Some(moved) = self.entries.get(goes?) {
-            self.places.insert(moved.key(), goes?);
+        let index = goes?;
+        let gone = self.entries.swap_remove(index);
+        let last = self.entries.len();
+        let at = |index: usize| move |place: &Place| place.index as usize == index;
+        if let Ok(place) = self.places.find_entry(Place::spread(hash(&gone.key())), at(index)) {
+            place.remove();
+        }
+        if let Some(moved) = self.entries.get(index) {
+            if let Some(place) = self.places.find_mut(Place::spread(hash(&moved.key())), at(last)) {
+                place.index = index as u32;
+            }
         }
         Some(gone)
     }
 }
 
 impl Keys {
-    pub(super) fn new(
-        catalogue: Arc<Catalogue>,
-        epoch: Instant,
-        max: usize,
-        seeds: Arc<Seeds>,
-        events: Arc<Channel>,
-    ) -> Self {
+    pub(super) fn new(catalogue: Arc<Catalogue>, max: usize, seeds: Arc<Seeds>, common: Arc<Common>) -> Self {
         let shards = if max <= FEW { 1 } else { 4 * stripe::count() };
         Self {
             catalogue: ArcSwap::new(catalogue),
-            epoch,
             seeds,
-            events,
+            common,
             max: AtomicUsize::new(max),
             hasher: RandomState::new(),
             shards: (0..shards).map(|_| Mutex::default()).collect(),
@@ -150,8 +170,9 @@ impl Keys {
 
     /// The registry of a key, if it has one of its own.
     pub(super) fn find(&self, key: &str) -> Option<Swap<Registry>> {
+        let (shard, hash) = self.shard(key);
         // Looking is not using it.
-        lock(self.shard(key)).get(key, 0).cloned()
+        lock(shard).get(hash, key, 0).cloned()
     }
 
     /// The registry of all keys that have none of their own.
@@ -182,8 +203,8 @@ impl Keys {
 
     /// `hold` runs under the lock, so that a registry that is found is in use before anybody can let it go.
     fn get_or_make<T>(&self, key: &str, now: Nanos, hold: impl Fn(&Swap<Registry>) -> T) -> T {
-        let shard = self.shard(key);
-        if let Some(registry) = lock(shard).get(key, now) {
+        let (shard, hash) = self.shard(key);
+        if let Some(registry) = lock(shard).get(hash, key, now) {
             return hold(registry);
         }
         if !self.make_room(now) {
@@ -191,15 +212,16 @@ impl Keys {
         }
         let (catalogue, made) = self.make(key, STRIPES);
         let mut locked = lock(shard);
-        if let Some(registry) = locked.get(key, now) {
+        if let Some(registry) = locked.get(hash, key, now) {
             self.count.fetch_sub(1, Ordering::Relaxed);
             return hold(registry);
         }
-        let gone: [Option<Entry>; SWEEP] = std::array::from_fn(|_| locked.evict(1, nanos(KEY_FORGOTTEN), now));
+        let hash_of = |key: &str| self.shard(key).1;
+        let gone: [Option<Entry>; SWEEP] = std::array::from_fn(|_| locked.evict(1, nanos(KEY_FORGOTTEN), now, hash_of));
         self.count.fetch_sub(gone.iter().flatten().count(), Ordering::Relaxed);
         self.catch_up(&catalogue, &made);
         let held = hold(&made);
-        locked.insert(made, now);
+        locked.insert(hash, made, now);
         drop(locked);
         held
     }
@@ -218,7 +240,7 @@ impl Keys {
             let seen = looks.min(lock(shard).entries.len());
             looks -= seen;
             let goes = || {
-                let gone = lock(shard).evict(seen, nanos(KEY_IDLE), now);
+                let gone = lock(shard).evict(seen, nanos(KEY_IDLE), now, |key| self.shard(key).1);
                 gone.is_some()
             };
             while goes() {
@@ -234,7 +256,7 @@ impl Keys {
 
     fn make(&self, key: &str, stripes: usize) -> (Arc<Catalogue>, Swap<Registry>) {
         let catalogue = self.catalogue.load_full();
-        let registry = catalogue.begin(Some(key.into()), self.epoch, stripes, &self.seeds, &self.events);
+        let registry = catalogue.begin(Some(key.into()), stripes, &self.seeds, &self.common);
         (catalogue, Swap::with(stripes, registry))
     }
 
@@ -246,8 +268,10 @@ impl Keys {
         }
     }
 
-    fn shard(&self, key: &str) -> &Mutex<Shard> {
-        &self.shards[self.hasher.hash_one(key) as usize % self.shards.len()]
+    /// Where a key belongs, and its hash there: what says which shard does not say where in it.
+    fn shard(&self, key: &str) -> (&Mutex<Shard>, u32) {
+        let hash = self.hasher.hash_one(key);
+        (&self.shards[hash as u32 as usize % self.shards.len()], (hash >> 32) as u32)
     }
 }
 
@@ -258,5 +282,29 @@ impl fmt::Debug for Keys {
             .field("count", &count)
             .field("max", &self.max.load(Ordering::Relaxed))
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(tower_failover_loom))]
+mod tests {
+    use super::*;
+    use crate::{Model, Models, Provider};
+
+    #[test]
+    fn two_keys_of_one_hash_are_two() {
+        let models = Models::builder().provider(Provider::new("nexa")).model(Model::new("sdxl", "nexa"));
+        let models = models.build().expect("valid");
+        let mut shard = Shard::default();
+        for key in ["one", "two"] {
+            shard.insert(7, models.family.keys.make(key, STRIPES).1, 0);
+        }
+        let found = |shard: &mut Shard| {
+            let key = |key| shard.get(7, key, 0).map(|found| found.read(|registry| registry.key.clone()));
+            ["one", "two", "three"].map(key).map(|key| key.flatten().unwrap_or_default().to_string())
+        };
+        assert_eq!(found(&mut shard), ["one", "two", ""]);
+        assert!(shard.evict(1, 0, 0, |_| 7).is_some_and(|gone| gone.has_key("one")));
+        assert_eq!(found(&mut shard), ["", "two", ""]);
     }
 }

@@ -167,7 +167,7 @@ impl Models {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn events(&self) -> Events {
-        self.family.events.listen()
+        self.family.common.events.listen()
     }
 
     /// Goes on with another configuration while requests run: other models, another order, other costs, timeouts, bounds,

@@ -16,14 +16,21 @@ use tokio::time::Instant;
 /// Into so many parts a second is divided at the most, for providers to take turns as last resorts.
 const MAX_TURNS: Nanos = 8;
 
-#[derive(Debug)]
+/// A clone shares the state.
+#[derive(Debug, Clone)]
 pub(crate) struct Registry {
-    pub(super) epoch: Instant,
     pub(crate) models: Box<[LiveModel]>,
     pub(crate) providers: Box<[LiveProvider]>,
     pub(super) catalogue: Arc<Catalogue>,
     /// Whose it is, if not everybody's.
     pub(super) key: Option<Arc<str>>,
+    pub(super) common: Arc<Common>,
+}
+
+/// What all registries of a family have in common.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) epoch: Instant,
     pub(super) events: Arc<Channel>,
 }
 
@@ -37,12 +44,12 @@ impl Registry {
     /// Nanoseconds from when the registry was built to this instant.
     #[inline]
     pub(crate) fn at(&self, instant: Instant) -> Nanos {
-        nanos(instant.saturating_duration_since(self.epoch))
+        nanos(instant.saturating_duration_since(self.common.epoch))
     }
 
     /// The instant of a time, if the clock reaches so far.
     pub(crate) fn instant(&self, at: Nanos) -> Option<Instant> {
-        self.epoch.checked_add(Duration::from_nanos(at))
+        self.common.epoch.checked_add(Duration::from_nanos(at))
     }
 
     /// Beyond what the clock can say: about 30 years, as tokio has it.

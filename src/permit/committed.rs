@@ -87,7 +87,7 @@ impl Committed {
     /// Keeps for people how it failed.
     fn remember(&self, why: Cow<'static, str>, now: Nanos) {
         let took = now.saturating_sub(self.started);
-        self.registry.models[self.index].record.failed(Why::Other(why), took, now);
+        self.registry.models[self.index].record().failed(Why::Other(why), took, now);
     }
 
     fn number(&self) -> usize {

@@ -104,10 +104,10 @@ impl Permit {
     pub(super) fn remember(&self, verdict: &Verdict, of_provider: bool, now: Nanos) {
         let took = now.saturating_sub(self.started);
         if of_provider {
-            self.live_provider().record.outcome(false, now);
-            self.live_provider().record.failed(verdict.why.clone(), took, now);
+            self.live_provider().record().outcome(false, now);
+            self.live_provider().record().failed(verdict.why.clone(), took, now);
         } else if verdict.cooldown.is_some() || matches!(verdict.charge, Charge::Model | Charge::ModelOrRequest) {
-            self.live().record.failed(verdict.why.clone(), took, now);
+            self.live().record().failed(verdict.why.clone(), took, now);
         }
     }
 
@@ -122,7 +122,7 @@ impl Permit {
         if self.is_probe() {
             let model = of(self.model, Evidence::Blame);
             let provider = of(self.provider, Evidence::Member(self.live().number));
-            self.live().record.failed(Why::Lost, now.saturating_sub(self.started), now);
+            self.live().record().failed(Why::Lost, now.saturating_sub(self.started), now);
             self.close(model, provider, now);
             self.count_without(AttemptEnd::Lost, now);
         }
@@ -207,7 +207,7 @@ impl Permit {
         let now = self.registry.now();
         let failure = (Outcome::Failure(Evidence::Blame), None);
         let neutral = (Outcome::Neutral, None);
-        let failed = |why| self.live().record.failed(Why::Other(why), now.saturating_sub(self.started), now);
+        let failed = |why| self.live().record().failed(Why::Other(why), now.saturating_sub(self.started), now);
         let end = if self.entered {
             failed(PANICKED);
             self.close(failure, neutral, now);

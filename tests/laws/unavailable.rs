@@ -90,8 +90,9 @@ async fn law_03_of_those_who_wait_one_carries_the_probe() {
     world.trip("a1").await;
     world.models.cool_down("a1", secs(12)).expect("known");
     world.script.play("a1", [Act::Answer(200, secs(1))]);
+    let wait = world.breaker("a1").retry_in.expect("open");
     let asking: Vec<_> = (0..20).map(|_| tokio::spawn(world.begin())).collect();
-    sleep(secs(13) + ms(900)).await;
+    sleep(wait + ms(900)).await;
     assert_eq!((world.script.under_way(), world.breaker("a1").probes), (1, 1));
     for asking in asking {
         answer(asking.await.expect("no panic"));

@@ -14,7 +14,6 @@ use crate::{
         score::Tier,
     },
     permit::Permit,
-    sync::Ordering,
 };
 use std::time::Duration;
 
@@ -157,7 +156,7 @@ impl Journey {
             turned_to.insert(provider);
             let Some(model) = self.last_resort_of(provider, now) else { continue };
             if self.registry().take_last_resort(provider, now) {
-                self.live(model).last_resort.store(now.saturating_add(1), Ordering::Relaxed);
+                self.live(model).asked_as_last_resort(now);
                 return Some(self.choice(model, now, true, true));
             }
         }
@@ -172,7 +171,7 @@ impl Journey {
                 && !self.costs_too_much(*model)
                 && Permit::peek_last_resort(self.registry(), *model, now)
         });
-        open.min_by_key(|model| self.live(*model).last_resort.load(Ordering::Relaxed))
+        open.min_by_key(|model| self.live(*model).last_resort())
     }
 
     fn choice(&self, model: usize, at: Nanos, again: bool, last_resort: bool) -> Choice {

@@ -1,6 +1,6 @@
 //! The configuration of a breaker: when it trips, how long it stays open, what closes it.
 
-use super::Trip;
+use super::{Rules, Trip};
 use crate::machine::{
     config::{self, ConfigError},
     ramp::RAMP,
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct BreakerConfig {
-    pub(crate) trip: Vec<Trip>,
+    pub(crate) trip: Rules,
     pub(crate) open_wait: Duration,
     pub(crate) longest_open_wait: Duration,
     pub(crate) jitter: f64,
@@ -179,7 +179,7 @@ impl BreakerConfig {
 
     /// The rules by which a provider trips: the model's, without those on a rate.
     pub(crate) fn for_provider(mut self) -> Self {
-        self.trip.retain(|rule| !rule.is_rate());
+        self.trip = self.trip.iter().filter(|rule| !rule.is_rate()).cloned().collect();
         self.close_after(1, 1)
     }
 
@@ -202,7 +202,7 @@ impl BreakerConfig {
 impl Default for BreakerConfig {
     fn default() -> Self {
         Self {
-            trip: Trip::DEFAULT.to_vec(),
+            trip: Trip::DEFAULT.into_iter().collect(),
             open_wait: Self::OPEN_WAIT,
             longest_open_wait: Self::LONGEST_OPEN_WAIT,
             jitter: Self::JITTER,

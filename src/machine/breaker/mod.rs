@@ -20,6 +20,7 @@ mod config;
 mod counter;
 mod half_open;
 mod renew;
+mod rules;
 mod run;
 mod settle;
 mod state;
@@ -34,8 +35,9 @@ pub use trip::Trip;
 
 use self::{
     config::{Close, Recovery},
-    counter::Counter,
+    counter::{Counted, Counter, Rate},
     half_open::Probes,
+    rules::Rules,
     run::{Run, Witnesses},
     word::Word,
 };
@@ -46,7 +48,7 @@ use super::{
     nanos,
     rng::Rng,
 };
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use std::sync::{Arc, OnceLock};
 
 /// One breaker; see the [module](self).
@@ -55,12 +57,12 @@ pub(crate) struct Breaker {
     /// Generation, shadow flag and state; see [`Word`].
     word: AtomicU64,
     run: Run,
-    /// One for each rule on a rate, in their order.
+    /// Of each rule on a rate, in their order.
     counters: Box<[Counter]>,
     config: Arc<BreakerConfig>,
     /// How many upstreams it guards together.
-    members: AtomicU64,
-    seed: u64,
+    members: AtomicU32,
+    seed: u32,
     /// Made when somebody first asks for it: a breaker that has never seen a failure has none.
     rest: OnceLock<Box<Rest>>,
 }
@@ -100,11 +102,9 @@ struct Locked {
 impl Breaker {
     /// A closed breaker. `members` is how many upstreams it guards together; a breaker with more than
     /// one trips on [`Evidence::Member`] from a single one never.
-    pub(crate) fn new(config: impl Into<Arc<BreakerConfig>>, members: usize, stripes: usize, seed: u64) -> Self {
+    pub(crate) fn new(config: impl Into<Arc<BreakerConfig>>, members: usize, stripes: usize, seed: u32) -> Self {
         let config = config.into();
-        let mut counters = Vec::with_capacity(config.trip.iter().filter(|rule| rule.is_rate()).count());
-        counters.extend(config.trip.iter().filter_map(|rule| Counter::new(rule, stripes)));
-        let counters = counters.into_boxed_slice();
+        let counters = config.trip.counters(stripes);
         let rest = OnceLock::new();
         if cfg!(tower_failover_loom) {
             // What a `OnceLock` orders loom does not see.
@@ -115,7 +115,7 @@ impl Breaker {
             run: Run::new(),
             counters,
             config,
-            members: AtomicU64::new(members as u64),
+            members: AtomicU32::new(members as u32),
             seed,
             rest,
         }
@@ -136,6 +136,12 @@ impl Breaker {
     #[cold]
     fn make_rest(&self) -> &Rest {
         self.rest.get_or_init(|| Box::new(Rest::new(self.seed)))
+    }
+
+    /// What has been counted, of each rule on a rate.
+    #[inline]
+    fn counted(&self) -> impl Iterator<Item = Counted<'_>> {
+        self.config.trip.counted(&self.counters)
     }
 
     #[inline]
@@ -292,7 +298,7 @@ impl Breaker {
         let open = word.state == State::Open;
         let cooldown = rest.map_or(0, |rest| rest.cooldown_until.load(Ordering::Relaxed));
         let first = |slow| {
-            let counter = self.counters.iter().find(|counter| counter.is_slow() == slow);
+            let counter = self.counted().find(|counter| counter.slower_than().is_some() == slow);
             counter.map(|counter| counter.totals(word.generation, now))
         };
         View {
@@ -313,14 +319,14 @@ impl Breaker {
 }
 
 impl Rest {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u32) -> Self {
         let [open_until, cooldown_until, place_at, shadowed] = std::array::from_fn(|_| AtomicU64::new(0));
         Self { open_until, cooldown_until, place_at, shadowed, locked: Mutex::new(Locked::new(seed)) }
     }
 }
 
 impl Locked {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u32) -> Self {
         Self {
             witnesses: Witnesses::default(),
             probes: Probes::default(),
@@ -331,7 +337,7 @@ impl Locked {
             growing: Growing::default(),
             cause: None,
             since: 0,
-            rng: Rng::new(seed),
+            rng: Rng::new(seed.into()),
         }
     }
 

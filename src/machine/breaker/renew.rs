@@ -11,7 +11,7 @@ impl Breaker {
         let mut locked = self.lock();
         let word = self.word();
         let members = self.members.load(Ordering::Relaxed) as usize;
-        let renewed = Self::new(config, members, stripes, locked.rng.next_u64());
+        let renewed = Self::new(config, members, stripes, locked.rng.next_u64() as u32);
         // One that has never changed leaves nothing behind.
         if locked.cause.is_some() {
             let mut next = renewed.lock();
@@ -43,7 +43,7 @@ impl Breaker {
 
     /// It guards so many upstreams from now on.
     pub(crate) fn set_members(&self, members: usize) {
-        self.members.store(members as u64, Ordering::Relaxed);
+        self.members.store(members as u32, Ordering::Relaxed);
     }
 
     pub(crate) fn config(&self) -> &BreakerConfig {

@@ -84,7 +84,7 @@ impl Witnesses {
     }
 
     /// Whether the run speaks against the breaker's own upstream, and not just against one of several members.
-    pub(crate) fn agree(&self, members: u64) -> bool {
+    pub(crate) fn agree(&self, members: u32) -> bool {
         self.blamed || self.several || members <= 1
     }
 

@@ -1,7 +1,7 @@
 //! What results do.
 
 use super::{
-    Breaker, Cause, Changed, Close, Counter, Locked, Outcome, Refusal, State, Ticket, Transition, Trip, Wait,
+    Breaker, Cause, Changed, Close, Counted, Locked, Outcome, Refusal, State, Ticket, Transition, Trip, Wait,
     word::Word,
 };
 use crate::{machine::Nanos, sync::Ordering};
@@ -102,7 +102,7 @@ impl Breaker {
     #[inline]
     fn record(&self, generation: u64, success: bool, took: Nanos, now: Nanos) -> bool {
         let mut minded = false;
-        for counter in &self.counters {
+        for counter in self.counted() {
             counter.record(generation, success, took, now);
             minded |= counter.minds(success, took);
         }
@@ -222,14 +222,21 @@ impl Breaker {
     }
 
     /// The rules, those on a rate with what they count.
-    fn rules(&self) -> impl Iterator<Item = (&Trip, Option<&Counter>)> {
-        let mut counters = self.counters.iter();
+    fn rules(&self) -> impl Iterator<Item = (&Trip, Option<Counted<'_>>)> {
+        let mut counters = self.counted();
         self.config.trip.iter().map(move |rule| (rule, if rule.is_rate() { counters.next() } else { None }))
     }
 }
 
 /// Whether a rule on a rate minds such a call, and holds.
-fn breaks(rule: &Trip, counter: &Counter, generation: u64, success: bool, took: Nanos, now: Nanos) -> Option<Broken> {
+fn breaks(
+    rule: &Trip,
+    counter: Counted<'_>,
+    generation: u64,
+    success: bool,
+    took: Nanos,
+    now: Nanos,
+) -> Option<Broken> {
     let (Trip::FailureRate { rate, minimum_calls, .. }
     | Trip::FailureRateOfLast { rate, minimum_calls, .. }
     | Trip::SlowCallRate { rate, minimum_calls, .. }) = *rule
@@ -244,10 +251,10 @@ fn breaks(rule: &Trip, counter: &Counter, generation: u64, success: bool, took: 
     if calls < u64::from(minimum_calls) || (bad as f64 / calls as f64) < rate {
         return None;
     }
-    Some(match *counter {
-        Counter::Slow(slower_than, _) => {
-            Broken { cause: Cause::SlowCallRate { slow: bad, calls }, slower_than: Some(slower_than) }
-        }
-        _ => Broken { cause: Cause::FailureRate { failures: bad, calls }, slower_than: None },
-    })
+    let slower_than = counter.slower_than();
+    let cause = match slower_than {
+        Some(_) => Cause::SlowCallRate { slow: bad, calls },
+        None => Cause::FailureRate { failures: bad, calls },
+    };
+    Some(Broken { cause, slower_than })
 }

@@ -34,7 +34,7 @@ pub const SUSPECT_FLOOR: Duration = Duration::from_secs(1);
 pub const SUSPECT_SUCCESSES: u64 = 20;
 
 /// A model in one registry: its configuration there, and its state, which goes on in the registry that succeeds it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LiveModel {
     pub(crate) model: Arc<Model>,
     pub(crate) provider: usize,
@@ -50,15 +50,33 @@ pub(crate) struct ModelState {
     pub(crate) gate: Gate,
     pub(crate) score: Score,
     quantiles: Quantiles,
-    /// How long a call under way must be waited for to be evidence, when that was last known; 0 before.
-    long: AtomicU64,
     /// Before then it cannot be suspect, whatever happens.
     unsuspected_until: AtomicU64,
-    turns: Turns,
-    outage: OnceLock<Box<Outage>>,
+    trouble: OnceLock<Box<Trouble>>,
+}
+
+/// What is known of a model's trouble, beside its history: of a key made when there is some, as most never have any.
+#[derive(Debug)]
+struct Trouble {
+    record: Record,
+    outage: OnceLock<Outage>,
     /// When it was last asked as a last resort, plus one; 0 for never.
-    pub(crate) last_resort: AtomicU64,
-    pub(crate) record: Record,
+    last_resort: AtomicU64,
+    turns: Turns,
+    /// How long a call under way must be waited for to be evidence, when that was last known; 0 before.
+    long: AtomicU64,
+}
+
+impl Trouble {
+    fn new() -> Self {
+        Self {
+            record: Record::new(),
+            outage: OnceLock::new(),
+            last_resort: AtomicU64::new(0),
+            turns: Turns::new(),
+            long: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Deref for LiveModel {
@@ -66,6 +84,33 @@ impl Deref for LiveModel {
 
     fn deref(&self) -> &ModelState {
         &self.state
+    }
+}
+
+impl ModelState {
+    #[cold]
+    fn trouble(&self) -> &Trouble {
+        self.trouble.get_or_init(|| Box::new(Trouble::new()))
+    }
+
+    /// What was of it.
+    pub(crate) fn record(&self) -> &Record {
+        &self.trouble().record
+    }
+
+    /// The same, if there is anything.
+    #[inline]
+    pub(in crate::models) fn known_record(&self) -> Option<&Record> {
+        self.trouble.get().map(|trouble| &trouble.record)
+    }
+
+    pub(crate) fn asked_as_last_resort(&self, now: Nanos) {
+        self.trouble().last_resort.store(now.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// When it was last asked as a last resort, plus one; 0 for never.
+    pub(crate) fn last_resort(&self) -> Nanos {
+        self.trouble.get().map_or(0, |trouble| trouble.last_resort.load(Ordering::Relaxed))
     }
 }
 
@@ -77,14 +122,13 @@ impl LiveModel {
             calls: Calls::new(stripes, PLACES),
             gate: Gate::new(model.get_max_in_flight()),
             score: Score::new(),
-            quantiles: Quantiles::new(stripes),
-            long: AtomicU64::new(0),
+            quantiles: Quantiles::new(),
             unsuspected_until: AtomicU64::new(0),
-            turns: Turns::new(),
-            outage: OnceLock::new(),
-            last_resort: AtomicU64::new(0),
-            record: Record::new(seed.of_key),
+            trouble: OnceLock::new(),
         });
+        if !seed.of_key {
+            state.trouble();
+        }
         state.score.set_latency_counts(model.get_latency_counts());
         Self { model, provider, breaker, state }
     }
@@ -112,12 +156,12 @@ impl LiveModel {
         self.answered_in(self.calls.mine(), started, success, now);
     }
 
-    #[inline]
+    #[inline(always)]
     fn answered_in(&self, stripe: Stripe<'_>, started: Nanos, success: bool, now: Nanos) {
         let took = now.saturating_sub(started);
         stripe.answered(started, success.then_some(took));
         if success {
-            self.quantiles.record(stripe.index(), took, now);
+            self.quantiles.record(self.calls.stripes(), stripe.index(), took, now);
         }
     }
 
@@ -189,15 +233,20 @@ impl LiveModel {
         self.outage().turned(transition, now);
     }
 
+    #[inline]
+    fn known_outage(&self) -> Option<&Outage> {
+        self.trouble.get()?.outage.get()
+    }
+
     #[cold]
     fn outage(&self) -> &Outage {
-        self.outage.get_or_init(|| Box::new(Outage::new(self.model.get_breaker(), self.calls.stripes())))
+        self.trouble().outage.get_or_init(|| Outage::new(self.model.get_breaker(), self.calls.stripes()))
     }
 
     /// Which share of the requests is let through while traffic returns; `None` for all.
     #[inline]
     pub(crate) fn returning(&self, now: Nanos) -> Option<f64> {
-        self.outage.get()?.ramp.share(now)
+        self.known_outage()?.ramp.share(now)
     }
 
     /// A request comes by while traffic returns. Whether it is within this share.
@@ -207,20 +256,23 @@ impl LiveModel {
 
     /// All traffic returns at once.
     pub(in crate::models) fn end_return(&self) {
-        if let Some(outage) = self.outage.get() {
+        if let Some(outage) = self.known_outage() {
             outage.ramp.end();
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn count(&self, success: bool, now: Nanos) -> Option<Tier> {
-        self.record.outcome(success, now);
+        let record = if success { self.known_record() } else { Some(self.record()) };
+        if let Some(record) = record {
+            record.outcome(success, now);
+        }
         self.score.record(success, now)
     }
 
     /// Whether one request, out of many, sees it although it is degraded.
     pub(crate) fn takes_turn(&self, now: Nanos) -> bool {
-        self.turns.take(now)
+        self.trouble().turns.take(now)
     }
 
     /// How often requests went elsewhere because the breaker is open.
@@ -261,9 +313,9 @@ impl LiveModel {
         let quantile = |share| self.quantiles.quantile(share, SUSPECT_SUCCESSES, now);
         if let (Some(slowest), Some(usual)) = (quantile(0.99), quantile(0.5)) {
             let long = slowest.max(usual.saturating_mul(SUSPECT_MULTIPLE.into())).max(nanos(SUSPECT_FLOOR));
-            self.long.store(long, Ordering::Relaxed);
+            self.trouble().long.store(long, Ordering::Relaxed);
         }
-        match self.long.load(Ordering::Relaxed) {
+        match self.trouble().long.load(Ordering::Relaxed) {
             0 => false,
             long => unanswered(long) >= SUSPECT_CALLS,
         }

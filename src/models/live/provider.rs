@@ -27,7 +27,7 @@ pub const UNAUTHORIZED_IN_A_ROW: u32 = 2;
 pub const LAST_RESORT_EVERY: Duration = Duration::from_secs(1);
 
 /// A provider in one registry, as [`LiveModel`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LiveProvider {
     pub(crate) provider: Arc<Provider>,
     pub(crate) breaker: Arc<Breaker>,
@@ -39,15 +39,15 @@ pub(crate) struct ProviderState {
     pub(crate) gate: Gate,
     stripes: usize,
     slate: OnceLock<Box<Slate>>,
-    /// From when the next last resort may go through.
-    last_resort_at: AtomicU64,
-    pub(crate) record: Record,
 }
 
 /// How a provider has come through trouble so far: made when there is some.
 #[derive(Debug)]
 struct Slate {
+    record: Record,
     outage: Outage,
+    /// From when the next last resort may go through.
+    last_resort_at: AtomicU64,
     bucket: Mutex<Bucket>,
     marks: Mutex<Marks>,
     /// Whether there are marks: spares successes the lock.
@@ -56,9 +56,14 @@ struct Slate {
 
 impl Slate {
     fn new(provider: &Provider, stripes: usize) -> Self {
-        let outage = Outage::new(provider.get_breaker(), stripes);
-        let bucket = Mutex::new(Bucket::new(provider.get_budget().clone()));
-        Self { outage, bucket, marks: Mutex::default(), marked: AtomicU64::new(0) }
+        Self {
+            record: Record::new(),
+            outage: Outage::new(provider.get_breaker(), stripes),
+            last_resort_at: AtomicU64::new(0),
+            bucket: Mutex::new(Bucket::new(provider.get_budget().clone())),
+            marks: Mutex::default(),
+            marked: AtomicU64::new(0),
+        }
     }
 }
 
@@ -80,13 +85,8 @@ impl Deref for LiveProvider {
 impl LiveProvider {
     pub(in crate::models) fn new(provider: Arc<Provider>, models: usize, stripes: usize, seed: Seed) -> Self {
         let breaker = Arc::new(Breaker::new(Arc::clone(provider.get_breaker()), models, stripes, seed.seed));
-        let state = Arc::new(ProviderState {
-            gate: Gate::new(provider.get_max_in_flight()),
-            stripes,
-            slate: OnceLock::new(),
-            last_resort_at: AtomicU64::new(0),
-            record: Record::new(seed.of_key),
-        });
+        let state =
+            Arc::new(ProviderState { gate: Gate::new(provider.get_max_in_flight()), stripes, slate: OnceLock::new() });
         Self { provider, breaker, state }
     }
 
@@ -112,6 +112,16 @@ impl LiveProvider {
     #[cold]
     fn slate(&self) -> &Slate {
         self.slate.get_or_init(|| Box::new(Slate::new(&self.provider, self.stripes)))
+    }
+
+    /// What was of it.
+    pub(crate) fn record(&self) -> &Record {
+        &self.slate().record
+    }
+
+    /// The same, if there is anything.
+    pub(in crate::models) fn known_record(&self) -> Option<&Record> {
+        self.slate.get().map(|slate| &slate.record)
     }
 
     /// Which share of the requests is let through while traffic returns; `None` for all.
@@ -193,12 +203,13 @@ impl LiveProvider {
 
     /// From when on its next last resort may go through.
     pub(crate) fn last_resort_at(&self) -> Nanos {
-        self.last_resort_at.load(Ordering::Relaxed)
+        self.slate.get().map_or(0, |slate| slate.last_resort_at.load(Ordering::Relaxed))
     }
 
     /// Whether the last resort that may go through from `at` on is this one; then the next not before that time.
     pub(crate) fn take_last_resort(&self, at: Nanos, next: Nanos) -> bool {
-        self.last_resort_at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let last_resort_at = &self.slate().last_resort_at;
+        last_resort_at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
