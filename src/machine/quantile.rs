@@ -32,9 +32,14 @@ const FEW: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Quantiles {
-    stripes: OnceLock<Box<[stripe::Padded<Banks>]>>,
+    histogram: OnceLock<Box<Histogram>>,
     /// Before that, where there is one stripe.
     few: [AtomicU64; FEW],
+}
+
+#[derive(Debug)]
+struct Histogram {
+    stripes: Box<[stripe::Padded<Banks>]>,
 }
 
 type Banks = [[AtomicU64; BUCKETS]; 2];
@@ -45,14 +50,14 @@ fn banks() -> Banks {
 
 impl Quantiles {
     pub(crate) fn new() -> Self {
-        Self { stripes: OnceLock::new(), few: std::array::from_fn(|_| AtomicU64::new(0)) }
+        Self { histogram: OnceLock::new(), few: std::array::from_fn(|_| AtomicU64::new(0)) }
     }
 
     /// Notes what a success took, on a stripe of so many, which are always as many.
     #[inline]
     pub(crate) fn record(&self, stripes: usize, mine: Mine, took: Nanos, now: Nanos) {
         let (minute, bucket) = (minute(now), bucket(took));
-        match self.stripes.get().and_then(|stripes| stripes.get(mine.index())) {
+        match self.histogram.get().and_then(|histogram| histogram.stripes.get(mine.index())) {
             Some(stripe) => {
                 let cell = &stripe.0[bank(minute)][bucket];
                 mine.update(cell, |word| Some(one_more(word, minute)));
@@ -66,8 +71,8 @@ impl Quantiles {
         if stripes == 1 && self.is_among_few(minute, bucket) {
             return;
         }
-        let new = || (0..stripes).map(|_| stripe::Padded(banks())).collect();
-        let cell = &self.stripes.get_or_init(new)[mine.index()].0[bank(minute)][bucket];
+        let new = || Box::new(Histogram { stripes: (0..stripes).map(|_| stripe::Padded(banks())).collect() });
+        let cell = &self.histogram.get_or_init(new).stripes[mine.index()].0[bank(minute)][bucket];
         mine.update(cell, |word| Some(one_more(word, minute)));
     }
 
@@ -77,7 +82,7 @@ impl Quantiles {
         let mut counts = [0_u64; BUCKETS];
         let minute = minute(now);
         self.add_few(&mut counts, minute);
-        for banks in self.stripes.get().into_iter().flatten().map(|stripe| &stripe.0) {
+        for banks in self.histogram.get().iter().flat_map(|histogram| &histogram.stripes).map(|stripe| &stripe.0) {
             for minute in [minute, minute.wrapping_sub(1) & u64::from(u32::MAX)] {
                 for (count, cell) in counts.iter_mut().zip(&banks[bank(minute)]) {
                     let word = cell.load(Ordering::Relaxed);
@@ -226,13 +231,13 @@ mod tests {
     fn a_key_with_few_different_times_has_no_histogram() {
         let (quantiles, many) = (Quantiles::new(), Quantiles::new());
         record_in(&many, 2, MILLI, 0);
-        assert!(many.stripes.get().is_some(), "threads would fight over its few words");
+        assert!(many.histogram.get().is_some(), "threads would fight over its few words");
         for second in 0..3_600 {
             for bucket in 0..FEW as u64 / 2 {
                 record(&quantiles, MILLI << bucket, second * SECOND);
             }
         }
-        let has_histogram = || quantiles.stripes.get().is_some();
+        let has_histogram = || quantiles.histogram.get().is_some();
         assert!(!has_histogram());
         (0..=FEW as u64 / 2).for_each(|bucket| record(&quantiles, MILLI << bucket, 3_599 * SECOND));
         assert!(has_histogram());

@@ -98,14 +98,12 @@ impl Catalogue {
         let (before, stripes) = (place.local(), place.stripes());
         let of_key = before.key.is_some();
         let models = self.models.iter().map(|(model, provider)| match before.find(model.name()) {
-            Some(index) => before.models[index].succeeded_by(Arc::clone(model), *provider, stripes),
+            Some(index) => before.models[index].succeeded_by(Arc::clone(model), *provider),
             None => LiveModel::new(Arc::clone(model), *provider, stripes, seeds.next(of_key)),
         });
         let models = models.collect();
         let providers = self.providers.iter().map(|shared| match before.find_provider(shared.provider.name()) {
-            Ok(index) => {
-                before.providers[index].succeeded_by(Arc::clone(&shared.provider), shared.models.len(), stripes)
-            }
+            Ok(index) => before.providers[index].succeeded_by(Arc::clone(&shared.provider), shared.models.len()),
             Err(_) => shared.begin(stripes, seeds.next(of_key)),
         });
         let providers = providers.collect();
@@ -128,7 +126,7 @@ pub(super) struct Seeds(Mutex<(usize, Rng)>);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seed {
     pub(super) number: usize,
-    pub(super) seed: u32,
+    pub(super) seed: u64,
     pub(super) of_key: bool,
 }
 
@@ -140,7 +138,7 @@ impl Seeds {
     fn next(&self, of_key: bool) -> Seed {
         let mut next = lock(&self.0);
         next.0 += 1;
-        Seed { number: next.0, seed: next.1.next_u64() as u32, of_key }
+        Seed { number: next.0, seed: next.1.next_u64(), of_key }
     }
 }
 

@@ -62,7 +62,9 @@ pub(crate) struct Breaker {
     config: Arc<BreakerConfig>,
     /// How many upstreams it guards together.
     members: AtomicU32,
-    seed: u32,
+    /// Over how many stripes it counts.
+    stripes: u32,
+    seed: u64,
     /// Made when somebody first asks for it: a breaker that has never seen a failure has none.
     rest: OnceLock<Box<Rest>>,
 }
@@ -102,7 +104,7 @@ struct Locked {
 impl Breaker {
     /// A closed breaker. `members` is how many upstreams it guards together; a breaker with more than
     /// one trips on [`Evidence::Member`] from a single one never.
-    pub(crate) fn new(config: impl Into<Arc<BreakerConfig>>, members: usize, stripes: usize, seed: u32) -> Self {
+    pub(crate) fn new(config: impl Into<Arc<BreakerConfig>>, members: usize, stripes: usize, seed: u64) -> Self {
         let config = config.into();
         let counters = config.trip.counters(stripes);
         let rest = OnceLock::new();
@@ -116,6 +118,7 @@ impl Breaker {
             counters,
             config,
             members: AtomicU32::new(members as u32),
+            stripes: stripes as u32,
             seed,
             rest,
         }
@@ -319,14 +322,14 @@ impl Breaker {
 }
 
 impl Rest {
-    fn new(seed: u32) -> Self {
+    fn new(seed: u64) -> Self {
         let [open_until, cooldown_until, place_at, shadowed] = std::array::from_fn(|_| AtomicU64::new(0));
         Self { open_until, cooldown_until, place_at, shadowed, locked: Mutex::new(Locked::new(seed)) }
     }
 }
 
 impl Locked {
-    fn new(seed: u32) -> Self {
+    fn new(seed: u64) -> Self {
         Self {
             witnesses: Witnesses::default(),
             probes: Probes::default(),
@@ -337,7 +340,7 @@ impl Locked {
             growing: Growing::default(),
             cause: None,
             since: 0,
-            rng: Rng::new(seed.into()),
+            rng: Rng::new(seed),
         }
     }
 

@@ -7,11 +7,11 @@ use std::sync::Arc;
 impl Breaker {
     /// A breaker of another configuration that goes on from the state of this one: what is open stays open until then, what
     /// is forced stays forced. It counts from here on, and what comes back to this one changes nothing any more.
-    pub(crate) fn renewed(&self, config: impl Into<Arc<BreakerConfig>>, stripes: usize) -> Self {
+    pub(crate) fn renewed(&self, config: impl Into<Arc<BreakerConfig>>) -> Self {
         let mut locked = self.lock();
         let word = self.word();
         let members = self.members.load(Ordering::Relaxed) as usize;
-        let renewed = Self::new(config, members, stripes, locked.rng.next_u64() as u32);
+        let renewed = Self::new(config, members, self.stripes(), locked.rng.next_u64());
         // One that has never changed leaves nothing behind.
         if locked.cause.is_some() {
             let mut next = renewed.lock();
@@ -46,7 +46,24 @@ impl Breaker {
         self.members.store(members as u32, Ordering::Relaxed);
     }
 
+    pub(crate) fn stripes(&self) -> usize {
+        self.stripes as usize
+    }
+
     pub(crate) fn config(&self) -> &BreakerConfig {
         &self.config
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(tower_failover_loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_counts_over_as_many_stripes_as_before() {
+        let breaker = Breaker::new(BreakerConfig::default(), 0, 5, 7);
+        let renewed = breaker.renewed(BreakerConfig::default().probes(2));
+        assert_eq!([breaker.stripes(), renewed.stripes()], [5, 5]);
     }
 }

@@ -46,12 +46,8 @@ impl Outage {
 }
 
 /// The same breaker, unless it is configured in another way.
-fn renewed(breaker: &Arc<Breaker>, config: &Arc<BreakerConfig>, stripes: usize) -> Arc<Breaker> {
-    if *breaker.config() == **config {
-        Arc::clone(breaker)
-    } else {
-        Arc::new(breaker.renewed(Arc::clone(config), stripes))
-    }
+fn renewed(breaker: &Arc<Breaker>, config: &Arc<BreakerConfig>) -> Arc<Breaker> {
+    if *breaker.config() == **config { Arc::clone(breaker) } else { Arc::new(breaker.renewed(Arc::clone(config))) }
 }
 
 /// A request goes elsewhere because the breaker is open. Ends the wait once there were so many that a probe is hardly one

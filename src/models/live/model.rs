@@ -134,14 +134,14 @@ impl LiveModel {
     }
 
     /// The same as it is configured from now on.
-    pub(in crate::models) fn succeeded_by(&self, model: Arc<Model>, provider: usize, stripes: usize) -> Self {
+    pub(in crate::models) fn succeeded_by(&self, model: Arc<Model>, provider: usize) -> Self {
         self.gate.set(model.get_max_in_flight());
         self.score.set_latency_counts(model.get_latency_counts());
         if self.model.get_breaker().ramp != model.get_breaker().ramp {
             // One who has still the model of before must not be the one to make it, later.
             self.outage().ramp.set(model.get_breaker().ramp);
         }
-        let breaker = renewed(&self.breaker, model.get_breaker(), stripes);
+        let breaker = renewed(&self.breaker, model.get_breaker());
         Self { model, provider, breaker, state: Arc::clone(&self.state) }
     }
 
@@ -344,7 +344,7 @@ mod tests {
     fn one_who_has_still_the_model_of_before_does_not_bring_back_its_ramp() {
         let model = |ramp| Arc::new(Model::new("sdxl", "nexa").breaker(BreakerConfig::default().ramp(ramp)));
         let before = LiveModel::new(model(Duration::from_secs(10)), 0, 1, SEED);
-        let after = before.succeeded_by(model(Duration::ZERO), 0, 1);
+        let after = before.succeeded_by(model(Duration::ZERO), 0);
         let trip = |to, cause| Transition { from: State::Closed, to, cause, retry_at: None };
         before.turned(&trip(State::Open, Cause::ProbesFailed), 0);
         before.turned(&trip(State::Closed, Cause::ProbesSucceeded), 0);

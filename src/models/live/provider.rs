@@ -37,7 +37,6 @@ pub(crate) struct LiveProvider {
 #[derive(Debug)]
 pub(crate) struct ProviderState {
     pub(crate) gate: Gate,
-    stripes: usize,
     slate: OnceLock<Box<Slate>>,
 }
 
@@ -85,13 +84,12 @@ impl Deref for LiveProvider {
 impl LiveProvider {
     pub(in crate::models) fn new(provider: Arc<Provider>, models: usize, stripes: usize, seed: Seed) -> Self {
         let breaker = Arc::new(Breaker::new(Arc::clone(provider.get_breaker()), models, stripes, seed.seed));
-        let state =
-            Arc::new(ProviderState { gate: Gate::new(provider.get_max_in_flight()), stripes, slate: OnceLock::new() });
+        let state = Arc::new(ProviderState { gate: Gate::new(provider.get_max_in_flight()), slate: OnceLock::new() });
         Self { provider, breaker, state }
     }
 
     /// The same as it is configured from now on, with so many models.
-    pub(in crate::models) fn succeeded_by(&self, provider: Arc<Provider>, models: usize, stripes: usize) -> Self {
+    pub(in crate::models) fn succeeded_by(&self, provider: Arc<Provider>, models: usize) -> Self {
         self.gate.set(provider.get_max_in_flight());
         let of = |provider: &Provider| (provider.get_breaker().ramp, provider.get_budget().clone());
         if of(&self.provider) != of(&provider) {
@@ -100,7 +98,7 @@ impl LiveProvider {
             slate.outage.ramp.set(provider.get_breaker().ramp);
             lock(&slate.bucket).set(provider.get_budget().clone());
         }
-        let breaker = renewed(&self.breaker, provider.get_breaker(), stripes);
+        let breaker = renewed(&self.breaker, provider.get_breaker());
         breaker.set_members(models);
         Self { provider, breaker, state: Arc::clone(&self.state) }
     }
@@ -111,7 +109,7 @@ impl LiveProvider {
 
     #[cold]
     fn slate(&self) -> &Slate {
-        self.slate.get_or_init(|| Box::new(Slate::new(&self.provider, self.stripes)))
+        self.slate.get_or_init(|| Box::new(Slate::new(&self.provider, self.breaker.stripes())))
     }
 
     /// What was of it.
@@ -224,9 +222,9 @@ mod tests {
         let provider = |burst| Arc::new(Provider::new("nexa").budget(Budget::default().burst(burst)));
         let before = LiveProvider::new(provider(2.0), 1, 1, SEED);
         assert_eq!(before.budget_left(0, 0), 2.0);
-        let more = before.succeeded_by(provider(9.0), 1, 1);
+        let more = before.succeeded_by(provider(9.0), 1);
         assert_eq!(more.budget_left(0, 0), 2.0, "what was saved up stays");
-        let none = before.succeeded_by(provider(0.0), 1, 1);
+        let none = before.succeeded_by(provider(0.0), 1);
         assert_eq!(before.withdraw(0, 0), Withdrawal::Exhausted);
         assert_eq!(none.withdraw(0, 0), Withdrawal::Refused);
     }
