@@ -133,7 +133,9 @@ fn scales(results: &Results) -> Option<Outcome> {
 }
 
 fn ahead(results: &Results) -> Option<Outcome> {
-    Some(faster(results.cost(BREAKER, 2)?, fastest(results, &BREAKERS, 2)?, 1.0))
+    let (name, theirs) = fastest(results, &BREAKERS, 2)?;
+    let ratio = theirs.ns / results.cost(BREAKER, 2)?.ns;
+    Some(Outcome { shown: format!("{}× ({name})", number(ratio, 2)), reached: ratio > 1.0 })
 }
 
 fn allocations(results: &Results) -> Option<Outcome> {
