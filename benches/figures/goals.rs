@@ -99,7 +99,7 @@ const COUNTS: &str =
 const NO_CLOCK: &str = "recloser reads no clock while it is closed";
 const TELLS: &str =
     "the breaker's share, and a plan, a deadline, a copy of the request and an account of who was asked";
-const TIMER: &str = "this upstream answers at once: to aim, a copy of the request and a timer are more than that of it";
+const TIMER: &str = "this upstream answers at once: a copy of the request and a timer, which a loop by hand has too, are more than that";
 const NOISE: &str = "of so few slow ones the machine decides";
 const FIRST_TEN: &str =
     "with nothing before, 10 of 10 are enough; from 1,000 healthy calls on it is 20 in a row, after however many";

@@ -126,6 +126,7 @@ mod runs;
 mod served;
 mod service;
 mod settings;
+mod skip;
 
 pub use clients::{ByProvider, Clients, One};
 pub use error::{Boxed, Error};
@@ -143,9 +144,10 @@ pub use plan::{Plan, PlanError};
 pub use resend::{Cloned, Resend, SendOnce};
 #[cfg(feature = "http")]
 pub use resend::{HttpResend, Recorded};
-pub use served::{Candidate, Fate, Served, Skip, Tried, Whose};
+pub use served::{Candidate, Fate, Served, Tried};
 pub use service::Failover;
 #[cfg(feature = "serde")]
 pub(crate) use settings::Settings;
 pub use settings::{ATTEMPT_TIMEOUT, DEADLINE, MAX_ATTEMPTS};
 pub use settings::{AllFailed, Replay, WhenUnavailable};
+pub use skip::{Skip, Whose};

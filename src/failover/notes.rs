@@ -4,7 +4,7 @@
 //! buffer of their thread's stripe, if there is one, and whoever drops the notes gives theirs back to his own. So skipping
 //! allocates nothing in the long run. The spare buffers are few and short, hold nothing, and nobody waits for one.
 
-use super::served::{Fate, Skip};
+use super::{served::Fate, skip::Skip};
 use crate::{
     machine::{
         Nanos,

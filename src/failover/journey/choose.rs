@@ -5,8 +5,8 @@ use crate::{
     failover::{
         guards::Payment,
         notes::Entry,
-        served::Skip,
         settings::{Replay, Settings, WhenUnavailable},
+        skip::Skip,
     },
     machine::{
         Nanos, nanos,
