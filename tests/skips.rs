@@ -96,7 +96,7 @@ fn assert_skipped(served: &Served, skipped: usize, open: Open) {
     assert_eq!(before.len(), skipped);
     for (index, candidate) in before.iter().enumerate() {
         assert_eq!(candidate.model.name(), format!("model-{index}"));
-        assert!(matches!(candidate.fate, Fate::Skipped(Skip::Open(of, _)) if *of == whose), "{}", candidate.fate);
+        assert!(matches!(candidate.fate, Fate::Skipped(Skip::Open(of, _)) if of == whose), "{}", candidate.fate);
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) struct Refusal {
 impl Refusal {
     #[inline(always)]
     pub(super) fn new(refused: Refused, now: Nanos) -> Self {
-        Self { why: Skip::refused(refused).reason(), retry_in: refused.retry_at().saturating_sub(now) }
+        Self { why: SkipReason::refused(refused), retry_in: refused.retry_at().saturating_sub(now) }
     }
 
     /// Counts it, if somebody listens.

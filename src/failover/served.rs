@@ -1,11 +1,11 @@
 //! Who answered, and what became of every candidate before.
 
 use super::{
-    notes::{Entry, Notes},
+    notes::{Entry, Notes, What},
     skip::Skip,
 };
 use crate::{
-    classify::{Charge, Executed, Verdict, Why},
+    classify::{Charge, Executed, Why},
     lane::Lane,
     machine::{Nanos, nanos},
     model::Model,
@@ -40,7 +40,8 @@ pub struct Served {
     answered_by: Option<usize>,
     all_failed: bool,
     could_fail_over: bool,
-    elapsed: Duration,
+    began: Nanos,
+    ended: Nanos,
 }
 
 /// A candidate, and what became of it.
@@ -50,16 +51,16 @@ pub struct Candidate<'a> {
     /// The model.
     pub model: &'a Model,
     /// What became of it.
-    pub fate: &'a Fate,
+    pub fate: Fate<'a>,
 }
 
 /// What became of a candidate.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Fate {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fate<'a> {
     /// It was not asked.
     Skipped(Skip),
     /// It was asked.
-    Tried(Tried),
+    Tried(&'a Tried),
 }
 
 /// One attempt.
@@ -86,7 +87,8 @@ impl Served {
             answered_by: None,
             all_failed: false,
             could_fail_over: true,
-            elapsed: Duration::ZERO,
+            began: 0,
+            ended: 0,
         }
     }
 
@@ -99,48 +101,36 @@ impl Served {
         (&self.registry, &mut self.candidates)
     }
 
-    /// Notes what became of a candidate.
-    #[inline(always)]
-    pub(crate) fn note(&mut self, model: usize, fate: Fate, at: Nanos) {
-        self.candidates.push(Entry::new(model, fate, at));
+    /// Notes of a candidate that it was not asked.
+    pub(crate) fn note_skipped(&mut self, model: usize, why: SkipReason, at: Nanos) {
+        self.candidates.push(Entry::skipped(model, why, at));
     }
 
-    /// Notes of a candidate that it was refused.
+    /// The same, of one that was refused.
     pub(crate) fn note_refused(&mut self, model: usize, refused: Refused, at: Nanos) {
         self.candidates.push(Entry::refused(model, refused, at));
     }
 
     /// Notes what an attempt came to.
     #[inline(always)]
-    pub(crate) fn note_tried(&mut self, model: usize, verdict: &Verdict, took: Duration, last_resort: bool, at: Nanos) {
-        self.candidates.push(Entry {
-            model,
-            fate: Fate::Tried(Tried {
-                why: verdict.why.clone(),
-                charge: verdict.charge,
-                executed: verdict.executed,
-                took,
-                last_resort,
-            }),
-            at,
-            retry_at: 0,
-        });
+    pub(crate) fn note_tried(&mut self, model: usize, tried: Tried, at: Nanos) {
+        self.candidates.push_tried(model, tried, at);
     }
 
-    /// Notes it of one that was under way beside the last.
-    pub(crate) fn note_before_last(&mut self, model: usize, fate: Fate, at: Nanos) {
-        self.candidates.insert_before_last(Entry::new(model, fate, at));
+    /// What was noted last is of one that was under way beside the last but one.
+    pub(crate) fn swap_last(&mut self) {
+        self.candidates.swap_last();
     }
 
     /// Forgets why a candidate was skipped that is looked at again: each is there once, for what became of it in the end.
     pub(crate) fn forget(&mut self, model: usize) {
-        self.candidates.retain(|entry| entry.model != model);
+        self.candidates.forget(model);
     }
 
     /// Brings up to date why those are skipped that were refused. One that would be admitted now stays as it was.
     pub(crate) fn refused_again(&mut self, now: Nanos, refused: impl Fn(usize) -> Option<Refused>) {
         for entry in &mut *self.candidates {
-            if !matches!(&entry.fate, Fate::Skipped(skip) if skip.is_refusal()) {
+            if !matches!(entry.what, What::Skipped(why, _) if why.is_refusal()) {
                 continue;
             }
             if let Some(refused) = refused(entry.model) {
@@ -152,11 +142,15 @@ impl Served {
     /// When the first of those may be back that were refused and that `of` asks for, where that is known. Where calls
     /// under way stand before it, that may be at any moment: then it is time to look again.
     pub(crate) fn soonest(&self, look_again: Duration, of: impl Fn(usize) -> bool) -> Option<Nanos> {
-        let back = self.candidates.iter().filter_map(|entry| match &entry.fate {
-            Fate::Skipped(Skip::ProbesTaken(..) | Skip::Full(_)) if of(entry.model) => {
-                Some(entry.at.saturating_add(nanos(look_again)))
+        use SkipReason::{
+            ModelCooldown, ModelFull, ModelOpen, ModelProbesTaken, ProviderCooldown, ProviderFull, ProviderOpen,
+            ProviderProbesTaken,
+        };
+        let back = self.skipped().filter_map(|(model, why, retry_at, at)| match why {
+            ModelProbesTaken | ProviderProbesTaken | ModelFull | ProviderFull if of(model) => {
+                Some(at.saturating_add(nanos(look_again)))
             }
-            Fate::Skipped(Skip::Open(..) | Skip::Cooldown(..)) if of(entry.model) => Some(entry.retry_at),
+            ModelOpen | ProviderOpen | ModelCooldown | ProviderCooldown if of(model) => Some(retry_at),
             _ => None,
         });
         back.min()
@@ -164,9 +158,16 @@ impl Served {
 
     /// The skipped candidate that a breaker refused and that `back` says would be admitted now.
     pub(crate) fn refused_but(&self, mut back: impl FnMut(usize) -> bool) -> Option<usize> {
-        let refused = |fate: &Fate| matches!(fate, Fate::Skipped(skip) if skip.is_refusal());
-        let mut skipped = self.candidates.iter().filter(|entry| refused(&entry.fate)).map(|entry| entry.model);
-        skipped.find(|model| back(*model))
+        let mut refused = self.skipped().filter(|(_, why, ..)| why.is_refusal()).map(|(model, ..)| model);
+        refused.find(|model| back(*model))
+    }
+
+    /// Those that were not asked: which model, why, from when on it may be, and when that was noted.
+    fn skipped(&self) -> impl Iterator<Item = (usize, SkipReason, Nanos, Nanos)> {
+        self.candidates.iter().filter_map(|entry| match entry.what {
+            What::Skipped(why, retry_at) => Some((entry.model, why, retry_at, entry.at)),
+            What::Tried(_) => None,
+        })
     }
 
     pub(crate) fn answered(&mut self, model: usize, all_failed: bool) {
@@ -185,20 +186,12 @@ impl Served {
     /// The request has ended: what is told of times to come is told as of now.
     #[inline]
     pub(crate) fn ended(&mut self, began: Nanos, now: Nanos) {
-        self.elapsed = Duration::from_nanos(now.saturating_sub(began));
-        for entry in &mut *self.candidates {
-            if let Fate::Skipped(skip) = &mut entry.fate {
-                skip.tell(entry.retry_at, now);
-            }
-        }
+        (self.began, self.ended) = (began, now);
     }
 
     /// Each model that was skipped, and why it was in the end.
     pub(crate) fn skips(&self) -> impl Iterator<Item = (usize, SkipReason)> {
-        self.candidates.iter().filter_map(|entry| match &entry.fate {
-            Fate::Skipped(skip) => Some((entry.model, skip.reason())),
-            Fate::Tried(_) => None,
-        })
+        self.skipped().map(|(model, why, ..)| (model, why))
     }
 
     /// The model whose response this is; `None` when there is none.
@@ -219,14 +212,22 @@ impl Served {
 
     /// Every candidate that was looked at, in that order; the one that answered is the last.
     pub fn candidates(&self) -> impl ExactSizeIterator<Item = Candidate<'_>> {
-        self.candidates
-            .iter()
-            .map(|entry| Candidate { model: &self.registry.models[entry.model].model, fate: &entry.fate })
+        self.candidates.iter().map(|entry| Candidate {
+            model: &self.registry.models[entry.model].model,
+            fate: match entry.what {
+                What::Skipped(why, retry_at) => Fate::Skipped(self.skip(why, retry_at)),
+                What::Tried(which) => Fate::Tried(&self.candidates.tried()[which]),
+            },
+        })
+    }
+
+    fn skip(&self, why: SkipReason, retry_at: Nanos) -> Skip {
+        Skip::of(why, Duration::from_nanos(retry_at.saturating_sub(self.ended)))
     }
 
     /// How many models were asked: as often as the service inside was called.
     pub fn attempts(&self) -> usize {
-        self.tried().count()
+        self.candidates.tried().len()
     }
 
     /// What was spent: the cost of every attempt that was executed.
@@ -241,27 +242,20 @@ impl Served {
 
     /// From the first poll to the response's head, or to the error.
     pub fn elapsed(&self) -> Duration {
-        self.elapsed
+        Duration::from_nanos(self.ended.saturating_sub(self.began))
     }
 
     /// How long until the first of the skipped candidates may be asked again, where that is known.
     pub fn retry_in(&self) -> Option<Duration> {
-        let skips = self.candidates.iter().filter_map(|entry| match &entry.fate {
-            Fate::Skipped(skip) => skip.retry_in(),
-            Fate::Tried(_) => None,
-        });
-        skips.min()
-    }
-
-    fn tried(&self) -> impl Iterator<Item = (usize, &Tried)> {
-        self.candidates.iter().filter_map(|entry| match &entry.fate {
-            Fate::Tried(tried) => Some((entry.model, tried)),
-            Fate::Skipped(_) => None,
-        })
+        self.skipped().filter_map(|(_, why, retry_at, _)| self.skip(why, retry_at).retry_in()).min()
     }
 
     fn cost_of(&self, executed: Executed) -> f64 {
-        let costs = self.tried().filter(|(_, tried)| tried.executed == executed);
+        let tried = self.candidates.iter().filter_map(|entry| match entry.what {
+            What::Tried(which) => Some((entry.model, &self.candidates.tried()[which])),
+            What::Skipped(..) => None,
+        });
+        let costs = tried.filter(|(_, tried)| tried.executed == executed);
         // Not `sum`, whose empty sum is -0.
         costs.fold(0.0, |sum, (index, _)| sum + self.registry.models[index].model.get_cost())
     }
@@ -292,7 +286,7 @@ impl fmt::Display for Candidate<'_> {
     }
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for Fate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Skipped(skip) => write!(f, "skipped, {skip}"),

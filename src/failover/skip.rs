@@ -1,14 +1,10 @@
 //! Why a candidate was not asked.
 
-use crate::{
-    machine::{Nanos, breaker::Refusal},
-    outcome::SkipReason,
-    permit::Refused,
-};
+use crate::{machine::breaker::Refusal, outcome::SkipReason, permit::Refused};
 use std::{fmt, time::Duration};
 
 /// Why a candidate was not asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Skip {
     /// A breaker is open.
@@ -49,21 +45,6 @@ impl Skip {
         }
     }
 
-    pub(crate) fn reason(&self) -> SkipReason {
-        let of = |whose: &Whose, model, provider| if *whose == Whose::Model { model } else { provider };
-        match self {
-            Self::Open(whose, _) => of(whose, SkipReason::ModelOpen, SkipReason::ProviderOpen),
-            Self::Cooldown(whose, _) => of(whose, SkipReason::ModelCooldown, SkipReason::ProviderCooldown),
-            Self::ProbesTaken(whose, _) => of(whose, SkipReason::ModelProbesTaken, SkipReason::ProviderProbesTaken),
-            Self::ForcedOpen(whose) => of(whose, SkipReason::ModelForcedOpen, SkipReason::ProviderForcedOpen),
-            Self::Full(whose) => of(whose, SkipReason::ModelFull, SkipReason::ProviderFull),
-            Self::NotReady => SkipReason::NotReady,
-            Self::NotAimed => SkipReason::NotAimed,
-            Self::Budget => SkipReason::Budget,
-            Self::MaxCost => SkipReason::MaxCost,
-        }
-    }
-
     /// The one of this reason.
     pub(crate) fn of(reason: SkipReason, retry_in: Duration) -> Self {
         match reason {
@@ -83,37 +64,29 @@ impl Skip {
             SkipReason::MaxCost => Self::MaxCost,
         }
     }
+}
 
-    pub(super) fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Open(..) | Self::Cooldown(..) | Self::ProbesTaken(..) | Self::ForcedOpen(_) | Self::Full(_)
-        )
-    }
-
-    /// Why one was not asked that was refused; how long until it may be is still to be [told](Self::tell).
+impl SkipReason {
+    /// Why one was not asked that was refused.
     #[inline(always)]
     pub(crate) fn refused(refused: Refused) -> Self {
-        let (whose, refusal) = match refused {
-            Refused::Model(refusal) => (Whose::Model, refusal),
-            Refused::Provider(refusal) => (Whose::Provider, refusal),
-            Refused::ModelFull => return Self::Full(Whose::Model),
-            Refused::ProviderFull => return Self::Full(Whose::Provider),
-        };
-        match refusal {
-            Refusal::Open { .. } => Self::Open(whose, Duration::ZERO),
-            Refusal::Cooldown { .. } => Self::Cooldown(whose, Duration::ZERO),
-            Refusal::ProbesTaken { .. } => Self::ProbesTaken(whose, Duration::ZERO),
-            Refusal::ForcedOpen => Self::ForcedOpen(whose),
+        match refused {
+            Refused::Model(Refusal::Open { .. }) => Self::ModelOpen,
+            Refused::Model(Refusal::Cooldown { .. }) => Self::ModelCooldown,
+            Refused::Model(Refusal::ProbesTaken { .. }) => Self::ModelProbesTaken,
+            Refused::Model(Refusal::ForcedOpen) => Self::ModelForcedOpen,
+            Refused::Provider(Refusal::Open { .. }) => Self::ProviderOpen,
+            Refused::Provider(Refusal::Cooldown { .. }) => Self::ProviderCooldown,
+            Refused::Provider(Refusal::ProbesTaken { .. }) => Self::ProviderProbesTaken,
+            Refused::Provider(Refusal::ForcedOpen) => Self::ProviderForcedOpen,
+            Refused::ModelFull => Self::ModelFull,
+            Refused::ProviderFull => Self::ProviderFull,
         }
     }
 
-    /// Tells of one that may be asked again from then on how long that is from now.
-    #[inline]
-    pub(crate) fn tell(&mut self, retry_at: Nanos, now: Nanos) {
-        if let Self::Open(_, retry_in) | Self::Cooldown(_, retry_in) | Self::ProbesTaken(_, retry_in) = self {
-            *retry_in = Duration::from_nanos(retry_at.saturating_sub(now));
-        }
+    /// Whether a breaker or a bound refused it, which later it may not.
+    pub(super) fn is_refusal(self) -> bool {
+        !matches!(self, Self::NotReady | Self::NotAimed | Self::Budget | Self::MaxCost)
     }
 }
 
@@ -149,17 +122,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_tells_the_skip() {
+    fn who_was_refused_is_told_who_refused_it_and_for_how_long() {
         use Whose::{Model, Provider};
-        let retry_in = Duration::from_secs(7);
-        let of_whom = |whose| {
-            let known =
-                [Skip::Open(whose, retry_in), Skip::Cooldown(whose, retry_in), Skip::ProbesTaken(whose, retry_in)];
-            known.into_iter().chain([Skip::ForcedOpen(whose), Skip::Full(whose)])
-        };
-        let others = [Skip::NotReady, Skip::NotAimed, Skip::Budget, Skip::MaxCost];
-        for skip in of_whom(Model).chain(of_whom(Provider)).chain(others) {
-            assert_eq!(Skip::of(skip.reason(), retry_in), skip);
+        let (retry_at, retry_in) = (7, Duration::from_secs(7));
+        let refusals = [
+            (Refusal::Open { retry_at }, Skip::Open as fn(Whose, Duration) -> Skip),
+            (Refusal::Cooldown { retry_at }, Skip::Cooldown),
+            (Refusal::ProbesTaken { retry_at }, Skip::ProbesTaken),
+            (Refusal::ForcedOpen, |whose, _| Skip::ForcedOpen(whose)),
+        ];
+        let told = |refused| Skip::of(SkipReason::refused(refused), retry_in);
+        for (refusal, skip) in refusals {
+            assert_eq!(told(Refused::Model(refusal)), skip(Model, retry_in));
+            assert_eq!(told(Refused::Provider(refusal)), skip(Provider, retry_in));
         }
+        assert_eq!([Refused::ModelFull, Refused::ProviderFull].map(told), [Model, Provider].map(Skip::Full));
     }
 }

@@ -21,8 +21,6 @@ pub(crate) struct Padded<T>(pub(crate) T);
 
 /// So many threads have a stripe to themselves at the most.
 const MAX_OWNED: usize = 16;
-/// The most stripes that are made, however many cores there are.
-pub(crate) const MAX_STRIPES: usize = 2 * MAX_OWNED;
 
 /// Which of the stripes that have an owner have one now.
 static OWNED: [AtomicBool; MAX_OWNED] = [const { AtomicBool::new(false) }; MAX_OWNED];
@@ -287,7 +285,7 @@ mod tests {
 
     #[test]
     fn no_two_threads_are_alone_on_one_stripe() {
-        let threads = 2 * MAX_STRIPES;
+        let threads = 4 * MAX_OWNED;
         for _ in 0..20 {
             let barrier = Barrier::new(threads);
             let places = thread::scope(|scope| {

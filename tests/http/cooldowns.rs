@@ -121,7 +121,7 @@ async fn law_17_the_model_is_skipped_until_then_and_one_probe_goes_first() {
     assert_eq!(answered_by(&skipped), Some("b"));
     // As of the answer, which came 50 ms later.
     let expected = Fate::Skipped(Skip::Cooldown(Whose::Model, cooldown - MS(50)));
-    assert_eq!(fate(served(&skipped), "a"), &expected);
+    assert_eq!(fate(served(&skipped), "a"), expected);
     assert_eq!(served(&skipped).retry_in(), Some(cooldown - MS(50)));
     assert_eq!(sent.hosts(), ["two.test"]);
 

@@ -159,7 +159,7 @@ pub(crate) fn answered_by(outcome: &Outcome) -> Option<&str> {
     served(outcome).model().map(Model::name)
 }
 
-pub(crate) fn fate<'a>(served: &'a Served, model: &str) -> &'a Fate {
+pub(crate) fn fate<'a>(served: &'a Served, model: &str) -> Fate<'a> {
     let find = |candidate: &Candidate<'_>| candidate.model.name() == model;
     served.candidates().find(find).unwrap_or_else(|| panic!("no `{model}` in {served}")).fate
 }

@@ -320,8 +320,8 @@ pub(crate) fn served(outcome: Outcome) -> Served {
 
 /// What became of each candidate: its name, and for a skipped one why.
 pub(crate) fn fates(served: &Served) -> Vec<(String, Option<Skip>)> {
-    let fate = |fate: &Fate| match fate {
-        Fate::Skipped(skip) => Some(skip.clone()),
+    let fate = |fate: Fate<'_>| match fate {
+        Fate::Skipped(skip) => Some(skip),
         Fate::Tried(_) => None,
     };
     served.candidates().map(|candidate| (candidate.model.name().to_owned(), fate(candidate.fate))).collect()

@@ -6,13 +6,13 @@ use crate::{
         guards::Payment,
         notes::Entry,
         settings::{Replay, Settings, WhenUnavailable},
-        skip::Skip,
     },
     machine::{
         Nanos, nanos,
         plan::{Found, Set},
         score::Tier,
     },
+    outcome::SkipReason,
     permit::Permit,
 };
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Journey {
                 self.cursor.put_back(position);
                 return None;
             } else if self.costs_too_much(model) {
-                self.skip(model, Skip::MaxCost, now);
+                self.skip(model, SkipReason::MaxCost, now);
             } else {
                 match self.pay(model, now) {
                     Ok(payment) => {
@@ -60,7 +60,7 @@ impl Journey {
                         self.cursor.put_back(position);
                         return None;
                     }
-                    Err(skip) => self.skip(model, skip, now),
+                    Err(why) => self.skip(model, why, now),
                 }
             }
         }
@@ -179,7 +179,7 @@ impl Journey {
     }
 
     /// Free are the first failover, and the first attempt at each provider, unless it is a hedge.
-    fn pay(&self, model: usize, now: Nanos) -> Result<Option<Payment>, Skip> {
+    fn pay(&self, model: usize, now: Nanos) -> Result<Option<Payment>, SkipReason> {
         let provider = self.live(model).provider;
         let free = self.attempts < 2 || !self.asked.contains(provider);
         if free && !self.beside {
@@ -189,7 +189,7 @@ impl Journey {
         if registry.withdraw(provider, now) {
             Ok(Some(Payment::new(registry.clone(), provider)))
         } else {
-            Err(Skip::Budget)
+            Err(SkipReason::Budget)
         }
     }
 

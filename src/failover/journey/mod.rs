@@ -12,9 +12,8 @@ use super::{
     guards::{FailedAttempt, Payment},
     order::{self, Order},
     plan::{Candidates, Plan, PlanError},
-    served::{Fate, Served, Tried},
+    served::{Served, Tried},
     settings::Settings,
-    skip::Skip,
 };
 use crate::{
     classify::{Charge, Executed, Next, Verdict, Vouches, Why},
@@ -24,6 +23,7 @@ use crate::{
         plan::{Cursor, Set},
     },
     models::{LiveModel, Registry},
+    outcome::SkipReason,
     permit::{Permit, Refused},
     trace::Trace,
 };
@@ -169,17 +169,11 @@ impl Journey {
         &self.registry().models[model]
     }
 
-    fn skip(&mut self, model: usize, skip: Skip, now: Nanos) {
-        self.served_mut().note(model, Fate::Skipped(skip), now);
-    }
-
-    #[inline(always)]
-    fn note(&mut self, choice: Choice, fate: Fate, now: Nanos) {
-        self.forget_before(choice).note(choice.model, fate, now);
+    fn skip(&mut self, model: usize, why: SkipReason, now: Nanos) {
+        self.served_mut().note_skipped(model, why, now);
     }
 
     /// What became of it before this choice no longer counts.
-    #[inline(always)]
     fn forget_before(&mut self, choice: Choice) -> &mut Served {
         let served = self.served_mut();
         if choice.again {
@@ -211,20 +205,20 @@ impl Journey {
 
     /// The candidate's client did not become ready.
     pub(crate) fn not_ready(&mut self, choice: Choice, now: Nanos) {
-        self.reject(choice, Skip::NotReady, now);
+        self.reject(choice, SkipReason::NotReady, now);
     }
 
-    fn reject(&mut self, choice: Choice, skip: Skip, now: Nanos) {
+    fn reject(&mut self, choice: Choice, why: SkipReason, now: Nanos) {
         self.payment = None;
         if !choice.last_resort {
-            self.note(choice, Fate::Skipped(skip), now);
+            self.forget_before(choice).note_skipped(choice.model, why, now);
         }
     }
 
     /// The request cannot be aimed at this candidate. That is the caller's own error, unless others have been asked.
     pub(crate) fn not_aimed(&mut self, choice: Choice, now: Nanos) -> bool {
         if self.attempts > 0 {
-            self.reject(choice, Skip::NotAimed, now);
+            self.reject(choice, SkipReason::NotAimed, now);
         }
         self.attempts > 0
     }
@@ -232,21 +226,22 @@ impl Journey {
     /// The request can no longer be sent.
     pub(crate) fn not_whole(&mut self, choice: Choice, now: Nanos) {
         self.cannot_fail_over();
-        self.reject(choice, Skip::NotReady, now);
+        self.reject(choice, SkipReason::NotReady, now);
     }
 
     /// Another attempt has ended the request before this one, which had been made or not.
     pub(crate) fn lost(&mut self, choice: Choice, sent: bool, now: Nanos) {
         if !sent {
             self.payment = None;
-            self.served_mut().note_before_last(choice.model, Fate::Skipped(Skip::NotReady), now);
-            return;
+            self.skip(choice.model, SkipReason::NotReady, now);
+            return self.served_mut().swap_last();
         }
         self.under_way.remove(choice.model);
         let took = Duration::from_nanos(now.saturating_sub(choice.at));
         let executed = Executed::Maybe;
         let tried = Tried { why: Why::Lost, charge: Charge::Nobody, executed, took, last_resort: choice.last_resort };
-        self.served_mut().note_before_last(choice.model, Fate::Tried(tried), now);
+        self.served_mut().note_tried(choice.model, tried, now);
+        self.served_mut().swap_last();
     }
 
     /// An attempt has failed beside this one, which goes on. One that has not been made may never be: then somebody else
@@ -329,7 +324,8 @@ impl Journey {
         if choice.again {
             served.forget(choice.model);
         }
-        served.note_tried(choice.model, verdict, took, choice.last_resort, now);
+        let (why, charge, executed) = (verdict.why.clone(), verdict.charge, verdict.executed);
+        served.note_tried(choice.model, Tried { why, charge, executed, took, last_resort: choice.last_resort }, now);
         verdict.next == Next::TryNext && settings.replay.allows(verdict.executed)
     }
 

@@ -238,8 +238,13 @@ impl LiveModel {
         self.trouble.get()?.outage.get()
     }
 
-    #[cold]
+    #[inline]
     fn outage(&self) -> &Outage {
+        self.known_outage().unwrap_or_else(|| self.make_outage())
+    }
+
+    #[cold]
+    fn make_outage(&self) -> &Outage {
         self.trouble().outage.get_or_init(|| Outage::new(self.model.get_breaker(), self.calls.stripes()))
     }
 
