@@ -69,7 +69,7 @@ impl Endpoint {
             model: Model::new(name.clone(), name),
             epoch: Instant::now(),
             score: Score::new(),
-            calls: Calls::new(stripes, 0),
+            calls: Calls::new(stripes),
             ended: (0..stripes).map(|_| Padded(AtomicU64::new(0))).collect(),
         }
     }
@@ -85,7 +85,7 @@ impl Endpoint {
 
     /// A call begins.
     pub(super) fn started(&self) {
-        self.calls.mine().begin(0);
+        self.calls.mine().count();
     }
 
     /// A call begun at `started` was answered, by a success or not.

@@ -6,7 +6,7 @@
 
 use super::{
     Nanos, nanos,
-    stripe::{Mine, Words},
+    stripe::{Each, Mine},
 };
 use crate::sync::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,32 +19,58 @@ pub const HANG_FLOOR: Duration = Duration::from_secs(1);
 /// The weight of one call in the moving average.
 const WEIGHT: u64 = 8;
 
-/// The words of a stripe besides its places.
-const WORDS: usize = 6;
-/// So many places let a stripe fill its line.
+/// So many places let what one thread writes fill its line.
 pub(crate) const PLACES: usize = 10;
 
 #[derive(Debug)]
 pub(crate) struct Calls {
-    words: Words,
+    lines: Each<Line>,
 }
 
 /// What one thread writes.
+#[derive(Debug)]
+struct Line {
+    begun: AtomicU64,
+    ended: AtomicU64,
+    /// The latest beginning of a call that was answered, plus one; 0 before the first.
+    answered: AtomicU64,
+    /// Moving average of the time that an attempt takes, in nanoseconds; 0 before the first.
+    usual: AtomicU64,
+    /// The same to the head, where an attempt lasts longer than that.
+    head: AtomicU64,
+    /// The same to the first byte of the body, where bodies are watched or read ahead.
+    first_byte: AtomicU64,
+    /// When calls under way began, plus one; 0 for none.
+    places: [AtomicU64; PLACES],
+}
+
+impl Line {
+    fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            begun: zero(),
+            ended: zero(),
+            answered: zero(),
+            usual: zero(),
+            head: zero(),
+            first_byte: zero(),
+            places: std::array::from_fn(|_| zero()),
+        }
+    }
+
+    #[inline]
+    fn free(&self, place: Place) {
+        if let Some(place) = self.places.get(usize::from(place.place)) {
+            place.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// That of the calling thread.
 #[derive(Clone, Copy)]
 pub(crate) struct Stripe<'a> {
     mine: Mine,
-    begun: &'a AtomicU64,
-    ended: &'a AtomicU64,
-    /// The latest beginning of a call that was answered, plus one; 0 before the first.
-    answered: &'a AtomicU64,
-    /// Moving average of the time that an attempt takes, in nanoseconds; 0 before the first.
-    usual: &'a AtomicU64,
-    /// The same to the head, where an attempt lasts longer than that.
-    head: &'a AtomicU64,
-    /// The same to the first byte of the body, where bodies are watched or read ahead.
-    first_byte: &'a AtomicU64,
-    /// When calls under way began, plus one; 0 for none.
-    places: &'a [AtomicU64],
+    line: &'a Line,
 }
 
 /// Where a call under way has its place.
@@ -55,46 +81,35 @@ pub(crate) struct Place {
 }
 
 impl Calls {
-    /// With so many places for each stripe.
-    pub(crate) fn new(stripes: usize, places: usize) -> Self {
-        Self { words: Words::new(stripes, WORDS + places) }
+    pub(crate) fn new(stripes: usize) -> Self {
+        Self { lines: Each::new(stripes, Line::new) }
     }
 
     /// How many stripes it has.
+    #[inline]
     pub(crate) fn stripes(&self) -> usize {
-        self.words.stripes()
+        self.lines.count()
     }
 
     /// That of the calling thread.
     #[inline]
     pub(crate) fn mine(&self) -> Stripe<'_> {
-        self.of(self.words.mine())
-    }
-
-    #[inline]
-    fn of(&self, mine: Mine) -> Stripe<'_> {
-        let [begun, ended, answered, usual, head, first_byte, places @ ..] = self.words.of(mine.index()) else {
-            unreachable!("a stripe has so many words")
-        };
-        Stripe { mine, begun, ended, answered, usual, head, first_byte, places }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = Stripe<'_>> {
-        (0..self.stripes()).map(|index| self.of(Mine::other(index)))
+        let mine = Mine::of(self.lines.count());
+        Stripe { mine, line: self.lines.get(mine.index()) }
     }
 
     /// A call that had this place is no longer one under way, wherever it ends.
     pub(crate) fn leave(&self, place: Place) {
-        self.of(Mine::other(place.stripe.into())).free(place);
+        self.lines.get(place.stripe.into()).free(place);
     }
 
     pub(crate) fn started(&self) -> u64 {
-        self.iter().map(|stripe| stripe.begun.load(Ordering::Relaxed)).sum()
+        self.lines.iter().map(|line| line.begun.load(Ordering::Relaxed)).sum()
     }
 
     /// Calls under way. Ends are read first, so that it is never below the truth at some moment, nor below 0.
     pub(crate) fn in_flight(&self) -> u64 {
-        let ended = self.iter().map(|stripe| stripe.ended.load(Ordering::Relaxed)).sum();
+        let ended = self.lines.iter().map(|line| line.ended.load(Ordering::Relaxed)).sum();
         self.started().saturating_sub(ended)
     }
 
@@ -109,34 +124,34 @@ impl Calls {
     }
 
     fn begun(&self) -> impl Iterator<Item = Nanos> {
-        let places = self.iter().flat_map(|stripe| stripe.places);
+        let places = self.lines.iter().flat_map(|line| &line.places);
         places.filter_map(|place| place.load(Ordering::Relaxed).checked_sub(1))
     }
 
     /// What a success usually takes, to its head or to the commit, if there has been one.
     pub(crate) fn usual(&self) -> Option<Nanos> {
-        self.mean(|stripe| stripe.usual)
+        self.mean(|line| &line.usual)
     }
 
     /// What a success usually takes to its head, if there has been one.
     pub(crate) fn usual_head(&self) -> Option<Nanos> {
-        self.mean(|stripe| stripe.head).or_else(|| self.usual())
+        self.mean(|line| &line.head).or_else(|| self.usual())
     }
 
     /// What the first byte usually takes, if one has been seen.
     pub(crate) fn usual_first_byte(&self) -> Option<Nanos> {
-        self.mean(|stripe| stripe.first_byte)
+        self.mean(|line| &line.first_byte)
     }
 
-    fn mean<'a>(&'a self, which: impl Fn(Stripe<'a>) -> &'a AtomicU64) -> Option<Nanos> {
-        let known = self.iter().map(|stripe| which(stripe).load(Ordering::Relaxed)).filter(|ns| *ns > 0);
+    fn mean(&self, which: impl Fn(&Line) -> &AtomicU64) -> Option<Nanos> {
+        let known = self.lines.iter().map(|line| which(line).load(Ordering::Relaxed)).filter(|ns| *ns > 0);
         let (sum, count) = known.fold((0_u64, 0_u64), |(sum, count), ns| (sum.saturating_add(ns), count + 1));
         sum.checked_div(count)
     }
 
     /// Whether a call begun after `started` has been answered.
     pub(crate) fn answered_since(&self, started: Nanos) -> bool {
-        self.iter().any(|stripe| stripe.answered.load(Ordering::Relaxed) > started.saturating_add(1))
+        self.lines.iter().any(|line| line.answered.load(Ordering::Relaxed) > started.saturating_add(1))
     }
 
     /// Whether a call begun at `started` that has waited for its upstream since `since`, and is dropped now, was hanging.
@@ -148,7 +163,7 @@ impl Calls {
 
     /// The latest beginning of a call that was answered; 0 before the first.
     pub(crate) fn latest_answered(&self) -> Nanos {
-        let answered = self.iter().map(|stripe| stripe.answered.load(Ordering::Relaxed));
+        let answered = self.lines.iter().map(|line| line.answered.load(Ordering::Relaxed));
         answered.max().unwrap_or(0).saturating_sub(1)
     }
 }
@@ -160,21 +175,27 @@ impl Stripe<'_> {
         self.mine
     }
 
+    /// A call begins that needs no place.
+    #[inline]
+    pub(crate) fn count(self) {
+        self.mine.add(&self.line.begun, 1);
+    }
+
     /// A call begins. It has no place when all are taken.
     #[inline]
     pub(crate) fn begin(self, now: Nanos) -> Option<Place> {
-        self.mine.add(self.begun, 1);
+        self.count();
         let began = now.saturating_add(1);
         // Others only ever make a place free.
         let take = |place: &AtomicU64| self.mine.update(place, |held| (held == 0).then_some(began)).is_some();
-        let place = self.places.iter().position(take)?;
+        let place = self.line.places.iter().position(take)?;
         Some(Place { stripe: u8::try_from(self.mine.index()).ok()?, place: place as u8 })
     }
 
     /// A call ends.
     #[inline]
     pub(crate) fn end(self) {
-        self.mine.add(self.ended, 1);
+        self.mine.add(&self.line.ended, 1);
     }
 
     /// The place of a call that began here is free again. Whether it did.
@@ -182,16 +203,9 @@ impl Stripe<'_> {
     pub(crate) fn leave(self, place: Place) -> bool {
         let here = usize::from(place.stripe) == self.mine.index();
         if here {
-            self.free(place);
+            self.line.free(place);
         }
         here
-    }
-
-    #[inline]
-    fn free(self, place: Place) {
-        if let Some(place) = self.places.get(usize::from(place.place)) {
-            place.store(0, Ordering::Relaxed);
-        }
     }
 
     /// Notes that a call begun at `started` was answered, and for a success how long that took.
@@ -199,22 +213,22 @@ impl Stripe<'_> {
     /// Two threads that share a stripe may lose one of two samples; an average can bear it.
     #[inline]
     pub(crate) fn answered(self, started: Nanos, took: Option<Nanos>) {
-        self.mine.update(self.answered, |latest| (latest <= started).then(|| started.saturating_add(1)));
+        self.mine.update(&self.line.answered, |latest| (latest <= started).then(|| started.saturating_add(1)));
         if let Some(took) = took {
-            average(self.usual, took);
+            average(&self.line.usual, took);
         }
     }
 
     /// Notes how long the head took of an attempt that lasted longer.
     #[cfg(feature = "http")]
     pub(crate) fn head(self, took: Nanos) {
-        average(self.head, took);
+        average(&self.line.head, took);
     }
 
     /// Notes how long the first byte took.
     #[cfg(feature = "http")]
     pub(crate) fn first_byte(self, took: Nanos) {
-        average(self.first_byte, took);
+        average(&self.line.first_byte, took);
     }
 }
 
@@ -232,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_average_follows_what_calls_take() {
-        let calls = Calls::new(1, 0);
+        let calls = Calls::new(1);
         assert_eq!(calls.usual(), None);
         calls.mine().answered(0, Some(800));
         assert_eq!(calls.usual(), Some(800));
@@ -245,7 +259,7 @@ mod tests {
 
     #[test]
     fn only_calls_begun_later_count_as_answered_since() {
-        let calls = Calls::new(2, 0);
+        let calls = Calls::new(2);
         calls.mine().answered(10, None);
         assert!(calls.answered_since(9));
         assert!(!calls.answered_since(10));
@@ -254,7 +268,7 @@ mod tests {
 
     #[test]
     fn calls_under_way_are_counted_by_when_they_began() {
-        let calls = Calls::new(1, PLACES);
+        let calls = Calls::new(1);
         let places: Vec<_> = (0..10).map(|second| calls.mine().begin(second)).collect();
         assert_eq!(calls.begun_within(2, 7), 5, "3, 4, 5, 6, 7");
         calls.leave(places[5].expect("a place"));
@@ -265,25 +279,25 @@ mod tests {
 
     #[test]
     fn a_call_without_a_place_goes_without() {
-        let calls = Calls::new(1, 6);
-        let places: Vec<_> = (0..6).map(|_| calls.mine().begin(1).expect("a place")).collect();
+        let calls = Calls::new(1);
+        let places: Vec<_> = (0..PLACES).map(|_| calls.mine().begin(1).expect("a place")).collect();
         assert!(calls.mine().begin(2).is_none());
         calls.leave(places[3]);
         assert!(calls.mine().begin(2).is_some());
-        assert_eq!(calls.begun_within(0, 1), 5);
-        assert_eq!((calls.started(), calls.in_flight()), (8, 8), "with a place or without");
+        assert_eq!(calls.begun_within(0, 1), PLACES - 1);
+        assert_eq!((calls.started(), calls.in_flight()), (12, 12), "with a place or without");
         (0..3).for_each(|_| calls.mine().end());
-        assert_eq!((calls.started(), calls.in_flight()), (8, 5));
+        assert_eq!((calls.started(), calls.in_flight()), (12, 9));
     }
 
     #[test]
     fn what_a_thread_writes_fills_a_line() {
-        assert_eq!(size_of::<AtomicU64>() * (WORDS + PLACES), 128);
+        assert_eq!(size_of::<Line>(), 128);
     }
 
     #[test]
     fn a_call_may_end_in_another_thread_than_it_began() {
-        let calls = Calls::new(super::super::stripe::count(), PLACES);
+        let calls = Calls::new(super::super::stripe::count());
         let place = calls.mine().begin(7).expect("a place");
         let end = || {
             calls.leave(place);

@@ -35,30 +35,39 @@ pub struct HistoryCell {
 #[derive(Debug)]
 pub(crate) struct Cells {
     cells: [AtomicU64; HISTORY_CELLS],
+    /// The end of the latest cell that knows of a success.
+    succeeded_until: AtomicU64,
     /// Since when the breaker has not been closed, plus one; 0 while it is.
     not_closed: AtomicU64,
 }
 
 impl Cells {
     pub(crate) fn new() -> Self {
-        Self { cells: std::array::from_fn(|_| AtomicU64::new(0)), not_closed: AtomicU64::new(0) }
+        let cells = std::array::from_fn(|_| AtomicU64::new(0));
+        Self { cells, succeeded_until: AtomicU64::new(0), not_closed: AtomicU64::new(0) }
     }
 
     /// A call has come to its end.
     #[inline]
     pub(crate) fn record(&self, success: bool, now: Nanos) {
-        let tick = tick(now);
         if success {
-            let word = self.cell(tick).load(Ordering::Relaxed);
-            if word >> TICK != tick || word & SUCCESS == 0 {
-                self.change(tick, |word| word | SUCCESS);
+            let left = self.succeeded_until.load(Ordering::Relaxed).wrapping_sub(now);
+            if left == 0 || left > nanos(HISTORY_CELL) {
+                self.succeeded(tick(now));
             }
         } else {
-            self.change(tick, |word| {
+            self.change(tick(now), |word| {
                 let count = (word >> FLAG_BITS) & COUNT_MASK;
                 if count == COUNT_MASK { word } else { word + (1 << FLAG_BITS) }
             });
         }
+    }
+
+    /// The first success of a cell.
+    #[cold]
+    fn succeeded(&self, tick: u64) {
+        self.change(tick, |word| word | SUCCESS);
+        self.succeeded_until.store((tick + 1).saturating_mul(nanos(HISTORY_CELL)), Ordering::Relaxed);
     }
 
     /// The breaker has changed.

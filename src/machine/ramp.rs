@@ -1,6 +1,10 @@
 //! How traffic returns after a breaker has closed: not all at once, for what has just recovered may be cold.
 
-use super::{Nanos, breaker::Cause, nanos};
+use super::{
+    Nanos,
+    breaker::{Cause, State, Transition},
+    nanos,
+};
 use crate::sync::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -43,15 +47,24 @@ impl Ramp {
         self.length.load(Ordering::Relaxed)
     }
 
+    /// The breaker has changed.
+    pub(crate) fn turned(&self, transition: &Transition, now: Nanos) {
+        match transition.to {
+            State::Open => self.opened(transition.cause),
+            State::Closed => self.closed(now),
+            _ => {}
+        }
+    }
+
     /// The breaker has opened for this cause.
-    pub(crate) fn opened(&self, cause: Cause) {
+    fn opened(&self, cause: Cause) {
         if !matches!(cause, Cause::Cooldown | Cause::Command(_)) {
             self.tripped.store(1, Ordering::Relaxed);
         }
     }
 
     /// The breaker has closed.
-    pub(crate) fn closed(&self, now: Nanos) {
+    fn closed(&self, now: Nanos) {
         if self.tripped.swap(0, Ordering::Relaxed) != 0 && self.length() > 0 {
             self.rest.store(0, Ordering::Relaxed);
             self.began.store(now.saturating_add(1), Ordering::Relaxed);

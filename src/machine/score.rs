@@ -168,11 +168,26 @@ impl Score {
     /// Counts an outcome. Says the tier if that has changed by it.
     #[inline]
     pub(crate) fn record(&self, success: bool, now: Nanos) -> Option<Tier> {
-        let word = self.counts.load(Ordering::Relaxed);
-        let counts = Counts::unpack(word);
-        let nothing_new = success && counts.tick == tick(now) && counts.outcomes == CAP && counts.successes == CAP;
-        if !nothing_new {
-            self.change(|counts| counts.faded(tick(now)).with(success));
+        if success && self.cannot_be_better(now) {
+            return None;
+        }
+        self.record_news(success, now)
+    }
+
+    /// Whether there have been nothing but successes, as many as count, the last of them within this tick.
+    #[inline]
+    fn cannot_be_better(&self, now: Nanos) -> bool {
+        let best = Counts { tick: tick(now), outcomes: CAP, successes: CAP };
+        self.counts.load(Ordering::Relaxed) == best.pack()
+            && self.degraded.load(Ordering::Relaxed) == 0
+            && self.latency.get().is_none()
+    }
+
+    #[inline(never)]
+    fn record_news(&self, success: bool, now: Nanos) -> Option<Tier> {
+        let best = Counts { tick: tick(now), outcomes: CAP, successes: CAP };
+        if !success || self.counts.load(Ordering::Relaxed) != best.pack() {
+            self.change(|counts| counts.faded(best.tick).with(success));
         }
         self.judge(success, now)
     }

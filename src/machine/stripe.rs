@@ -54,15 +54,17 @@ pub(crate) fn count() -> usize {
     layout().count
 }
 
-/// Where the calling thread writes among some stripes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mine {
-    index: usize,
-    /// Whether no other thread writes there.
-    alone: bool,
-}
+/// Where the calling thread writes among some stripes. One word, of which every value is one: what has others is looked at
+/// for them whenever a thread's own is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mine(usize);
 
 impl Mine {
+    #[inline]
+    const fn new(index: usize, alone: bool) -> Self {
+        Self(2 * index + alone as usize)
+    }
+
     /// Among all stripes, or where there is but one.
     #[inline]
     pub(crate) fn of(stripes: usize) -> Self {
@@ -72,29 +74,29 @@ impl Mine {
         }
     }
 
-    /// That of any thread.
-    #[inline]
-    pub(crate) fn other(index: usize) -> Self {
-        Self { index, alone: false }
-    }
-
     #[cold]
     fn elsewhere(stripes: usize) -> Self {
         if stripes == count() && PLACE.get().among == 0 {
             return find_place().mine;
         }
-        Self { index: PLACE.get().mine.index % stripes, alone: false }
+        Self::new(PLACE.get().mine.index() % stripes, false)
     }
 
     #[inline]
     pub(crate) fn index(self) -> usize {
-        self.index
+        self.0 / 2
+    }
+
+    /// Whether no other thread writes there.
+    #[inline]
+    fn is_alone(self) -> bool {
+        self.0 % 2 == 1
     }
 
     /// Adds to a count of this stripe that is written in this way only.
     #[inline]
     pub(crate) fn add(self, count: &AtomicU64, more: u64) {
-        if self.alone {
+        if self.is_alone() {
             count.store(count.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
         } else {
             count.fetch_add(more, Ordering::Relaxed);
@@ -107,7 +109,7 @@ impl Mine {
         let mut found = word.load(Ordering::Relaxed);
         loop {
             let next = change(found)?;
-            if self.alone {
+            if self.is_alone() {
                 word.store(next, Ordering::Relaxed);
                 return Some(next);
             }
@@ -119,6 +121,43 @@ impl Mine {
     }
 }
 
+/// One for each stripe, on cache lines of its own unless it is the only one.
+#[derive(Debug)]
+pub(crate) enum Each<T> {
+    Many(Box<[Padded<T>]>),
+    Only(Box<T>),
+}
+
+impl<T> Each<T> {
+    pub(crate) fn new(count: usize, mut make: impl FnMut() -> T) -> Self {
+        match count {
+            1 => Self::Only(Box::new(make())),
+            _ => Self::Many((0..count).map(|_| Padded(make())).collect()),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Many(many) => many.len(),
+            Self::Only(_) => 1,
+        }
+    }
+
+    /// That of this stripe, or of the only one.
+    #[inline]
+    pub(crate) fn get(&self, stripe: usize) -> &T {
+        match self {
+            Self::Many(many) => &many[stripe].0,
+            Self::Only(only) => only,
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        (0..self.count()).map(|stripe| self.get(stripe))
+    }
+}
+
 /// So many words for each stripe, on cache lines of its own unless it is the only one.
 #[derive(Debug)]
 pub(crate) struct Words {
@@ -126,7 +165,6 @@ pub(crate) struct Words {
     /// Where the first stripe begins, and how far it is to the next.
     first: u16,
     step: u16,
-    each: u16,
     count: u16,
 }
 
@@ -139,7 +177,7 @@ impl Words {
         let words: Box<[AtomicU64]> = (0..count * step + spare).map(|_| AtomicU64::new(0)).collect();
         // The allocator has put it anywhere; a line begins within the next few words.
         let first = words.as_ptr().align_offset(align_of::<Padded<()>>()).min(spare);
-        Self { words, first: first as u16, step: step as u16, each: each as u16, count: count as u16 }
+        Self { words, first: first as u16, step: step as u16, count: count as u16 }
     }
 
     /// That of the calling thread.
@@ -150,13 +188,6 @@ impl Words {
 
     pub(crate) fn stripes(&self) -> usize {
         self.count.into()
-    }
-
-    /// All words of a stripe.
-    #[inline]
-    pub(crate) fn of(&self, stripe: usize) -> &[AtomicU64] {
-        let first = self.begins(stripe);
-        self.words.get(first..first + usize::from(self.each)).unwrap_or_default()
     }
 
     #[inline]
@@ -180,7 +211,7 @@ const SHARES_ALL: bool = cfg!(tower_failover_loom);
 /// The stripe of the calling thread, for what may be written by several.
 #[inline]
 pub(crate) fn mine(stripes: usize) -> usize {
-    Mine::of(stripes).index
+    Mine::of(stripes).index()
 }
 
 /// The place of a thread among all stripes.
@@ -192,7 +223,7 @@ struct Place {
 }
 
 thread_local! {
-    static PLACE: Cell<Place> = const { Cell::new(Place { among: 0, mine: Mine { index: 0, alone: false } }) };
+    static PLACE: Cell<Place> = const { Cell::new(Place { among: 0, mine: Mine::new(0, false) }) };
     static OWNER: Cell<Option<Owner>> = const { Cell::new(None) };
 }
 
@@ -208,8 +239,8 @@ fn find_place() -> Place {
         OWNER.try_with(|place| place.set(Some(owner))).is_ok().then_some(index)
     });
     let mine = match owned {
-        Some(index) => Mine { index, alone: !SHARES_ALL },
-        None => Mine { index: shared(), alone: false },
+        Some(index) => Mine::new(index, !SHARES_ALL),
+        None => Mine::new(shared(), false),
     };
     let place = Place { among: count(), mine };
     PLACE.set(place);
@@ -228,7 +259,7 @@ struct Owner(usize);
 impl Drop for Owner {
     fn drop(&mut self) {
         // From now on this thread writes where others do, if it writes at all.
-        PLACE.set(Place { among: count(), mine: Mine { index: shared(), alone: false } });
+        PLACE.set(Place { among: count(), mine: Mine::new(shared(), false) });
         OWNED[self.0].store(false, Ordering::Release);
     }
 }
@@ -262,10 +293,20 @@ mod tests {
             distinct.clone().for_each(|(stripe, word)| _ = words.get(stripe, word).fetch_add(1, Ordering::Relaxed));
             assert!(distinct.clone().all(|(stripe, word)| words.get(stripe, word).load(Ordering::Relaxed) == 1));
             assert_eq!(words.iter().map(|word| word.load(Ordering::Relaxed)).sum::<u64>(), (count * each) as u64);
-            assert!((0..count).all(|stripe| words.of(stripe).len() == each));
-            assert!((0..count).all(|stripe| std::ptr::eq(&words.of(stripe)[each - 1], words.get(stripe, each - 1))));
         }
         assert_eq!(Words::new(1, 20).words.len(), 20);
+    }
+
+    #[test]
+    fn each_stripe_has_one_on_a_line_of_its_own() {
+        for count in [1, 2, 5] {
+            let mut made = 0..;
+            let each = Each::new(count, || made.next());
+            assert_eq!((each.count(), each.iter().count()), (count, count));
+            assert!((0..count).all(|stripe| *each.get(stripe) == Some(stripe)));
+            let lines: HashSet<_> = each.iter().map(|one| std::ptr::from_ref(one) as usize / 128).collect();
+            assert_eq!(lines.len(), count);
+        }
     }
 
     #[test]
@@ -275,9 +316,9 @@ mod tests {
             // The first time a thread asks, and later.
             for _ in 0..2 {
                 let mine = words.mine();
-                assert_eq!((mine.index, mine.alone), (Mine::of(count).index, Mine::of(count).alone));
+                assert_eq!(mine, Mine::of(count));
             }
-            let first = std::thread::scope(|scope| scope.spawn(|| words.mine().index).join().expect("no panic"));
+            let first = std::thread::scope(|scope| scope.spawn(|| words.mine().index()).join().expect("no panic"));
             assert!(first < count);
             assert_eq!(words.stripes(), count);
         }
@@ -298,12 +339,12 @@ mod tests {
                 let threads: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
                 threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
             });
-            let alone: Vec<_> = places.iter().filter(|mine| mine.alone).map(|mine| mine.index).collect();
+            let alone: Vec<_> = places.iter().filter(|mine| mine.is_alone()).map(|mine| mine.index()).collect();
             assert_eq!(alone.iter().collect::<HashSet<_>>().len(), alone.len(), "{places:?}");
             assert!(alone.iter().all(|index| *index < layout().owned));
-            let others = places.iter().filter(|mine| !mine.alone);
+            let others = places.iter().filter(|mine| !mine.is_alone());
             assert!(others.clone().count() >= threads - layout().owned);
-            assert!(others.clone().all(|mine| (layout().owned..count()).contains(&mine.index)), "{places:?}");
+            assert!(others.clone().all(|mine| (layout().owned..count()).contains(&mine.index())), "{places:?}");
         }
     }
 
@@ -313,7 +354,7 @@ mod tests {
         let one = || {
             for _ in 0..1_000 {
                 let mine = Mine::of(counts.len());
-                let [added, updated] = &counts[mine.index].0;
+                let [added, updated] = &counts[mine.index()].0;
                 mine.add(added, 1);
                 mine.update(updated, |count| Some(count + 2));
             }
@@ -331,7 +372,7 @@ mod tests {
     fn who_shares_one_is_not_alone() {
         for stripes in [1, 2, 64] {
             let mine = Mine::of(stripes);
-            assert!(!mine.alone && mine.index < stripes);
+            assert!(!mine.is_alone() && mine.index() < stripes);
         }
     }
 
@@ -357,7 +398,7 @@ mod tests {
         });
         let heard: Vec<_> = heard.iter().collect();
         assert_eq!(heard.len(), 2);
-        assert!(heard.iter().all(|mine| mine.index < count() && mine.alone == (mine.index < layout().owned)));
-        assert!(heard.iter().any(|mine| !mine.alone), "{heard:?}");
+        assert!(heard.iter().all(|mine| mine.index() < count() && mine.is_alone() == (mine.index() < layout().owned)));
+        assert!(heard.iter().any(|mine| !mine.is_alone()), "{heard:?}");
     }
 }

@@ -17,10 +17,9 @@ pub use events::{EVENT_CAPACITY, Event, EventKind, Events, Missed, Operation};
 pub use history::{History, Past, RECENT_ERRORS, RecentError};
 pub use keys::{KEY_FORGOTTEN, KEY_IDLE, MAX_KEYS};
 pub use live::{
-    EARLY_PROBE_AFTER, LAST_RESORT_EVERY, SUSPECT_CALLS, SUSPECT_FLOOR, SUSPECT_MULTIPLE, SUSPECT_SUCCESSES,
-    UNAUTHORIZED_IN_A_ROW,
+    LAST_RESORT_EVERY, SUSPECT_CALLS, SUSPECT_FLOOR, SUSPECT_MULTIPLE, SUSPECT_SUCCESSES, UNAUTHORIZED_IN_A_ROW,
 };
-pub(crate) use live::{LiveModel, LiveProvider, skipped};
+pub(crate) use live::{LiveModel, LiveProvider};
 pub(crate) use registry::Registry;
 pub use snapshot::{BreakerSnapshot, ModelSnapshot, ProviderSnapshot, SlowCallsSnapshot, Snapshot, WindowSnapshot};
 

@@ -19,7 +19,7 @@ use crate::{
         calls::Place,
     },
     model::Model,
-    models::{LiveModel, LiveProvider, Registry, skipped},
+    models::{LiveModel, LiveProvider, Registry},
 };
 use std::{fmt, time::Duration};
 
@@ -74,13 +74,12 @@ impl Refused {
 
     /// The request goes elsewhere.
     #[inline(always)]
-    pub(crate) fn skips(self, live: &LiveModel, provider: &LiveProvider, now: Nanos) {
-        let (skips, breaker) = match self {
-            Self::Model(Refusal::Open { .. }) => (live.skips(), &live.breaker),
-            Self::Provider(Refusal::Open { .. }) => (provider.skips(), &provider.breaker),
-            _ => return,
-        };
-        skipped(skips, breaker, now);
+    pub(crate) fn goes_elsewhere(self, live: &LiveModel, provider: &LiveProvider, now: Nanos) {
+        match self {
+            Self::Model(Refusal::Open { .. }) => live.breaker.went_elsewhere(now),
+            Self::Provider(Refusal::Open { .. }) => provider.breaker.went_elsewhere(now),
+            _ => {}
+        }
     }
 }
 

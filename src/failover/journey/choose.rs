@@ -84,7 +84,7 @@ impl Journey {
                 }
             }
             let Err(refused) = peeked.and_then(|()| Permit::peek_gates(live, provider)) else { return Found::Comes };
-            refused.skips(live, provider, now);
+            refused.goes_elsewhere(live, provider, now);
             notes.push(Entry::refused(model, refused, now));
             Found::Refuses
         };

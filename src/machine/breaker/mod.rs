@@ -18,6 +18,7 @@
 mod admit;
 mod config;
 mod counter;
+mod elsewhere;
 mod half_open;
 mod renew;
 mod rules;
@@ -29,6 +30,7 @@ mod word;
 
 pub(crate) use admit::Admission;
 pub use config::BreakerConfig;
+pub use elsewhere::EARLY_PROBE_AFTER;
 pub use state::{Cause, Command, State};
 pub(crate) use state::{Changed, Evidence, Outcome, Refusal, Ticket, Transition, View};
 pub use trip::Trip;
@@ -47,6 +49,7 @@ use super::{
     cooldown::{COOLDOWN_JITTER, Growing},
     nanos,
     rng::Rng,
+    skips::Skips,
 };
 use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use std::sync::{Arc, OnceLock};
@@ -79,6 +82,8 @@ struct Rest {
     place_at: AtomicU64,
     /// Calls that a shadow let through although it would have refused them.
     shadowed: AtomicU64,
+    /// Requests that have gone elsewhere since it opened; made at the first.
+    elsewhere: OnceLock<Skips>,
     locked: Mutex<Locked>,
 }
 
@@ -203,6 +208,9 @@ impl Breaker {
         locked.cause = Some(cause);
         locked.since = now;
         locked.after_cooldown = to == State::HalfOpen && self.rest().cooldown_until.load(Ordering::Relaxed) != 0;
+        if let (State::Open, Some(elsewhere)) = (to, self.rest().elsewhere.get()) {
+            elsewhere.reset();
+        }
         if to != State::Open {
             self.rest().open_until.store(0, Ordering::Relaxed);
             self.rest().cooldown_until.store(0, Ordering::Relaxed);
@@ -242,17 +250,6 @@ impl Breaker {
             return None;
         }
         Some(self.enter(&mut locked, State::HalfOpen, cause, now))
-    }
-
-    /// Ends an open wait that has doubled, once the first would have elapsed. Whether it has; a cooldown stands.
-    pub(crate) fn end_wait(&self, now: Nanos) -> bool {
-        let locked = self.lock();
-        let waits = self.word().state == State::Open && self.rest().open_until.load(Ordering::Relaxed) > now;
-        let ends = waits && now.saturating_sub(locked.since) >= nanos(self.config.open_wait);
-        if ends {
-            self.rest().open_until.store(now, Ordering::Relaxed);
-        }
-        ends
     }
 
     /// Blocks until the wait has elapsed, at the upstream's word or an operator's. Forced states stay.
@@ -324,7 +321,8 @@ impl Breaker {
 impl Rest {
     fn new(seed: u64) -> Self {
         let [open_until, cooldown_until, place_at, shadowed] = std::array::from_fn(|_| AtomicU64::new(0));
-        Self { open_until, cooldown_until, place_at, shadowed, locked: Mutex::new(Locked::new(seed)) }
+        let (elsewhere, locked) = (OnceLock::new(), Mutex::new(Locked::new(seed)));
+        Self { open_until, cooldown_until, place_at, shadowed, elsewhere, locked }
     }
 }
 

@@ -25,6 +25,15 @@ impl Rules {
     pub(super) fn counted<'a>(&'a self, counters: &'a [Counter]) -> impl Iterator<Item = Counted<'a>> {
         self.rates.iter().zip(counters).map(|(rate, counter)| Counted { rate, counter })
     }
+
+    /// The same where there is but one.
+    #[inline]
+    pub(super) fn counted_only<'a>(&'a self, counters: &'a [Counter]) -> Option<Counted<'a>> {
+        match (&*self.rates, counters) {
+            ([rate], [counter]) => Some(Counted { rate, counter }),
+            _ => None,
+        }
+    }
 }
 
 impl FromIterator<Trip> for Rules {

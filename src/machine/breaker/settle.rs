@@ -101,6 +101,17 @@ impl Breaker {
 
     #[inline]
     fn record(&self, generation: u64, success: bool, took: Nanos, now: Nanos) -> bool {
+        match self.config.trip.counted_only(&self.counters) {
+            Some(counter) => {
+                counter.record(generation, success, took, now);
+                counter.minds(success, took)
+            }
+            None => self.record_each(generation, success, took, now),
+        }
+    }
+
+    #[inline(never)]
+    fn record_each(&self, generation: u64, success: bool, took: Nanos, now: Nanos) -> bool {
         let mut minded = false;
         for counter in self.counted() {
             counter.record(generation, success, took, now);

@@ -1,17 +1,17 @@
 //! The live state of one model.
 
-use super::{Outage, renewed};
+use super::renewed;
 use crate::{
     machine::{
         Nanos,
         breaker::{Breaker, Changed, Outcome, State, Ticket, Transition, Wait},
-        calls::{Calls, PLACES, Place, Stripe},
+        calls::{Calls, Place, Stripe},
         explore::Turns,
         gate::Gate,
         nanos,
         quantile::Quantiles,
+        ramp::Ramp,
         score::{Score, Tier},
-        skips::Skips,
     },
     model::Model,
     models::{catalogue::Seed, history::Record},
@@ -59,7 +59,7 @@ pub(crate) struct ModelState {
 #[derive(Debug)]
 struct Trouble {
     record: Record,
-    outage: OnceLock<Outage>,
+    ramp: OnceLock<Ramp>,
     /// When it was last asked as a last resort, plus one; 0 for never.
     last_resort: AtomicU64,
     turns: Turns,
@@ -71,7 +71,7 @@ impl Trouble {
     fn new() -> Self {
         Self {
             record: Record::new(),
-            outage: OnceLock::new(),
+            ramp: OnceLock::new(),
             last_resort: AtomicU64::new(0),
             turns: Turns::new(),
             long: AtomicU64::new(0),
@@ -119,7 +119,7 @@ impl LiveModel {
         let breaker = Arc::new(Breaker::new(Arc::clone(model.get_breaker()), 0, stripes, seed.seed));
         let state = Arc::new(ModelState {
             number: seed.number,
-            calls: Calls::new(stripes, PLACES),
+            calls: Calls::new(stripes),
             gate: Gate::new(model.get_max_in_flight()),
             score: Score::new(),
             quantiles: Quantiles::new(),
@@ -139,7 +139,7 @@ impl LiveModel {
         self.score.set_latency_counts(model.get_latency_counts());
         if self.model.get_breaker().ramp != model.get_breaker().ramp {
             // One who has still the model of before must not be the one to make it, later.
-            self.outage().ramp.set(model.get_breaker().ramp);
+            self.ramp().set(model.get_breaker().ramp);
         }
         let breaker = renewed(&self.breaker, model.get_breaker());
         Self { model, provider, breaker, state: Arc::clone(&self.state) }
@@ -230,39 +230,34 @@ impl LiveModel {
         if transition.to == State::Closed {
             self.score.closed(now);
         }
-        self.outage().turned(transition, now);
+        self.ramp().turned(transition, now);
     }
 
     #[inline]
-    fn known_outage(&self) -> Option<&Outage> {
-        self.trouble.get()?.outage.get()
-    }
-
-    #[inline]
-    fn outage(&self) -> &Outage {
-        self.known_outage().unwrap_or_else(|| self.make_outage())
+    fn known_ramp(&self) -> Option<&Ramp> {
+        self.trouble.get()?.ramp.get()
     }
 
     #[cold]
-    fn make_outage(&self) -> &Outage {
-        self.trouble().outage.get_or_init(|| Outage::new(self.model.get_breaker(), self.calls.stripes()))
+    fn ramp(&self) -> &Ramp {
+        self.trouble().ramp.get_or_init(|| Ramp::new(self.model.get_breaker().ramp))
     }
 
     /// Which share of the requests is let through while traffic returns; `None` for all.
     #[inline]
     pub(crate) fn returning(&self, now: Nanos) -> Option<f64> {
-        self.known_outage()?.ramp.share(now)
+        self.known_ramp()?.share(now)
     }
 
     /// A request comes by while traffic returns. Whether it is within this share.
     pub(crate) fn takes(&self, share: f64) -> bool {
-        self.outage().ramp.takes(share)
+        self.ramp().takes(share)
     }
 
     /// All traffic returns at once.
     pub(in crate::models) fn end_return(&self) {
-        if let Some(outage) = self.known_outage() {
-            outage.ramp.end();
+        if let Some(ramp) = self.known_ramp() {
+            ramp.end();
         }
     }
 
@@ -278,12 +273,6 @@ impl LiveModel {
     /// Whether one request, out of many, sees it although it is degraded.
     pub(crate) fn takes_turn(&self, now: Nanos) -> bool {
         self.trouble().turns.take(now)
-    }
-
-    /// How often requests went elsewhere because the breaker is open.
-    #[inline]
-    pub(crate) fn skips(&self) -> &Skips {
-        &self.outage().skips
     }
 
     /// In which tier it is; and the same once more if the time that has passed has changed it.

@@ -1,6 +1,6 @@
 //! The live state of one provider.
 
-use super::{Outage, renewed};
+use super::renewed;
 use crate::{
     machine::{
         Nanos,
@@ -8,7 +8,7 @@ use crate::{
         budget::{Bucket, Withdrawal},
         cooldown::Limited,
         gate::Gate,
-        skips::Skips,
+        ramp::Ramp,
     },
     model::Provider,
     models::{catalogue::Seed, history::Record},
@@ -44,7 +44,7 @@ pub(crate) struct ProviderState {
 #[derive(Debug)]
 struct Slate {
     record: Record,
-    outage: Outage,
+    ramp: Ramp,
     /// From when the next last resort may go through.
     last_resort_at: AtomicU64,
     bucket: Mutex<Bucket>,
@@ -54,10 +54,10 @@ struct Slate {
 }
 
 impl Slate {
-    fn new(provider: &Provider, stripes: usize) -> Self {
+    fn new(provider: &Provider) -> Self {
         Self {
             record: Record::new(),
-            outage: Outage::new(provider.get_breaker(), stripes),
+            ramp: Ramp::new(provider.get_breaker().ramp),
             last_resort_at: AtomicU64::new(0),
             bucket: Mutex::new(Bucket::new(provider.get_budget().clone())),
             marks: Mutex::default(),
@@ -95,7 +95,7 @@ impl LiveProvider {
         if of(&self.provider) != of(&provider) {
             // One who has still the provider of before must not be the one to make it, later.
             let slate = self.slate();
-            slate.outage.ramp.set(provider.get_breaker().ramp);
+            slate.ramp.set(provider.get_breaker().ramp);
             lock(&slate.bucket).set(provider.get_budget().clone());
         }
         let breaker = renewed(&self.breaker, provider.get_breaker());
@@ -114,7 +114,7 @@ impl LiveProvider {
 
     #[cold]
     fn make_slate(&self) -> &Slate {
-        self.slate.get_or_init(|| Box::new(Slate::new(&self.provider, self.breaker.stripes())))
+        self.slate.get_or_init(|| Box::new(Slate::new(&self.provider)))
     }
 
     /// What was of it.
@@ -130,13 +130,13 @@ impl LiveProvider {
     /// Which share of the requests is let through while traffic returns; `None` for all.
     #[inline]
     pub(crate) fn returning(&self, now: Nanos) -> Option<f64> {
-        self.slate.get()?.outage.ramp.share(now)
+        self.slate.get()?.ramp.share(now)
     }
 
     /// All traffic returns at once.
     pub(in crate::models) fn end_return(&self) {
         if let Some(slate) = self.slate.get() {
-            slate.outage.ramp.end();
+            slate.ramp.end();
         }
     }
 
@@ -193,15 +193,9 @@ impl LiveProvider {
         result
     }
 
-    /// How often requests went elsewhere because the breaker is open.
-    #[inline]
-    pub(crate) fn skips(&self) -> &Skips {
-        &self.slate().outage.skips
-    }
-
     /// Its breaker has changed.
     pub(crate) fn changed(&self, transition: &Transition, now: Nanos) {
-        self.slate().outage.turned(transition, now);
+        self.slate().ramp.turned(transition, now);
     }
 
     /// From when on its next last resort may go through.
