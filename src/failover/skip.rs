@@ -136,6 +136,14 @@ mod tests {
             assert_eq!(told(Refused::Model(refusal)), skip(Model, retry_in));
             assert_eq!(told(Refused::Provider(refusal)), skip(Provider, retry_in));
         }
-        assert_eq!([Refused::ModelFull, Refused::ProviderFull].map(told), [Model, Provider].map(Skip::Full));
+        let full = [Refused::ModelFull, Refused::ProviderFull];
+        assert_eq!(full.map(told), [Model, Provider].map(Skip::Full));
+
+        let models = refusals.map(|(refusal, _)| Refused::Model(refusal));
+        let providers = refusals.map(|(refusal, _)| Refused::Provider(refusal));
+        let all = models.into_iter().chain(providers).chain(full);
+        assert!({ all }.all(|refused| SkipReason::refused(refused).is_refusal()));
+        let others = [SkipReason::NotReady, SkipReason::NotAimed, SkipReason::Budget, SkipReason::MaxCost];
+        assert!(!others.into_iter().any(SkipReason::is_refusal));
     }
 }

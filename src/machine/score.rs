@@ -116,17 +116,15 @@ impl Counts {
         self.scaled(factor, tick)
     }
 
-    /// Rounding keeps successes at or below outcomes, as it is the same for both.
+    /// Failures are rounded down, so that in the end nothing is left of one, and successes are nothing new again.
     fn scaled(self, factor: f64, tick: u64) -> Self {
-        let scale = |count: u64| (count as f64 * factor).round() as u64;
-        Self { tick, outcomes: scale(self.outcomes), successes: scale(self.successes) }
+        let outcomes = (self.outcomes as f64 * factor).round() as u64;
+        let failures = ((self.outcomes - self.successes) as f64 * factor) as u64;
+        Self { tick, outcomes, successes: outcomes - failures }
     }
 
     fn held_below(self, most: u64) -> Self {
-        if self.outcomes <= most {
-            return self;
-        }
-        Self { outcomes: most, ..self.scaled(most as f64 / self.outcomes as f64, self.tick) }
+        if self.outcomes <= most { self } else { self.scaled(most as f64 / self.outcomes as f64, self.tick) }
     }
 
     fn with(self, success: bool) -> Self {
@@ -174,13 +172,12 @@ impl Score {
         self.record_news(success, now)
     }
 
-    /// Whether there have been nothing but successes, as many as count, the last of them within this tick.
+    /// Whether it is healthy, and there have been nothing but successes, as many as count, the last of them within this tick.
+    /// Where latency counts, [`began`](Self::began) has said what there is to say of that.
     #[inline]
     fn cannot_be_better(&self, now: Nanos) -> bool {
         let best = Counts { tick: tick(now), outcomes: CAP, successes: CAP };
-        self.counts.load(Ordering::Relaxed) == best.pack()
-            && self.degraded.load(Ordering::Relaxed) == 0
-            && self.latency.get().is_none()
+        self.counts.load(Ordering::Relaxed) == best.pack() && self.degraded.load(Ordering::Relaxed) == 0
     }
 
     #[inline(never)]
@@ -351,6 +348,39 @@ mod tests {
         let score = Score::new();
         assert_eq!(score.score(0), 0.95);
         assert_eq!(score.tier(u64::MAX), (Tier::Healthy, None));
+    }
+
+    #[test]
+    fn a_failure_is_forgotten_in_the_end_and_successes_write_nothing_again() {
+        for every in [SECOND / 10, SECOND / 100, SECOND / 100_000] {
+            let score = Score::new();
+            let mut now = 0;
+            let mut later = |score: &Score, success| {
+                now += every;
+                score.record(success, now);
+                now
+            };
+            (0..1_000).for_each(|_| _ = later(&score, true));
+            later(&score, false);
+            let forgotten = (0..1_000).any(|_| {
+                let now = later(&score, true);
+                score.cannot_be_better(now)
+            });
+            assert!(forgotten, "{:?}", score.counts(now));
+        }
+    }
+
+    #[test]
+    fn who_has_done_well_for_long_enough_is_healthy_at_that_moment_and_not_a_tick_later() {
+        let score = Score::new();
+        (0..5).for_each(|_| _ = score.record(false, 0));
+        // The ten seconds are over within a tick.
+        let good = (1_000 << TICK) + (1 << (TICK - 1));
+        let over = good + nanos(HEALTHY_FOR);
+        assert_eq!(tick(over - 1_000_000), tick(over));
+        (0..10_000).for_each(|_| assert_eq!(score.record(true, good), None));
+        (0..10_000).for_each(|_| assert_eq!(score.record(true, over - 1_000_000), None));
+        assert_eq!(score.record(true, over), Some(Tier::Healthy));
     }
 
     #[test]
