@@ -64,6 +64,36 @@ where
     }
 }
 
+impl<S, Req, W, K> Step<S, Req, W, K>
+where
+    S: Service<Req>,
+{
+    /// Makes the call that is still to be made, or says why there is none.
+    #[cold]
+    #[inline(never)]
+    fn begin(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error<S::Error>>> {
+        match self.as_mut().project() {
+            StepProj::Call(..) | StepProj::Rejected(..) => {}
+            StepProj::Unknown(unknown) => {
+                return Poll::Ready(Err(Error::Unknown(unknown.take().expect("polled after completion"))));
+            }
+            StepProj::Ready(guard, registry, index, inner, request) => {
+                ready!(inner.poll_ready(cx)).map_err(Error::Inner)?;
+                let (guard, request) = guard.take().zip(request.take()).expect("polled after completion");
+                match call(registry, *index, || inner.call(request)) {
+                    Ok((permit, future)) => self.set(Step::Call(guard, future, permit)),
+                    Err(refusal) => {
+                        refusal.count(registry, *index);
+                        let rejected = Rejected::new(registry.clone(), *index, refusal);
+                        return Poll::Ready(Err(Error::Rejected(rejected)));
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S, Req, W, K> Future for ResponseFuture<S, Req, W, K>
 where
     S: Service<Req>,
@@ -73,27 +103,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut step = self.project().step;
-        match step.as_mut().project() {
-            StepProj::Call(..) => {}
-            StepProj::Rejected(registry, index, refusal) => {
+        if !matches!(*step, Step::Call(..)) {
+            if let StepProj::Rejected(registry, index, refusal) = step.as_mut().project() {
                 let registry = registry.take().expect("polled after completion");
                 return Poll::Ready(Err(Error::Rejected(Rejected::new(registry, *index, *refusal))));
             }
-            StepProj::Unknown(unknown) => {
-                return Poll::Ready(Err(Error::Unknown(unknown.take().expect("polled after completion"))));
-            }
-            StepProj::Ready(guard, registry, index, inner, request) => {
-                ready!(inner.poll_ready(cx)).map_err(Error::Inner)?;
-                let (guard, request) = guard.take().zip(request.take()).expect("polled after completion");
-                match call(registry, *index, || inner.call(request)) {
-                    Ok((permit, future)) => step.set(Step::Call(guard, future, permit)),
-                    Err(refusal) => {
-                        refusal.count(registry, *index);
-                        let rejected = Rejected::new(registry.clone(), *index, refusal);
-                        return Poll::Ready(Err(Error::Rejected(rejected)));
-                    }
-                }
-            }
+            ready!(step.as_mut().begin(cx))?;
         }
         let StepProj::Call(guard, future, permit) = step.project() else { unreachable!("it is called by now") };
         assert!(!permit.is_settled(), "polled after completion");

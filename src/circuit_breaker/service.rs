@@ -10,7 +10,7 @@ use crate::{
     lane::{Kept, Lane, Local, Striped},
     machine::Nanos,
     models::{self, Models, Registry, UnknownName},
-    permit::{Admitted, Closed, Permit},
+    permit::{Closed, Permit},
 };
 use std::{
     fmt,
@@ -125,24 +125,31 @@ fn lease(registry: &Registry, index: usize) -> Duration {
 }
 
 /// Makes the call, if both breakers admit it.
-#[inline(always)]
 pub(super) fn call<T>(
     registry: &Lane<Registry>,
     index: usize,
     call: impl FnOnce() -> T,
 ) -> Result<(Permit, T), Refusal> {
     let now = registry.now();
-    let admitted = match Closed::find(registry, index) {
-        Some(closed) => Admitted::Closed(closed),
-        None => admit(registry, index, now).map(Admitted::Otherwise)?,
-    };
-    Ok(admitted.call(registry, index, now, call))
+    match Closed::find(registry, index) {
+        Some(closed) => Ok(closed.call(registry, index, now, call)),
+        None => call_otherwise(registry, index, now, call),
+    }
 }
 
+/// Where they are not simply closed.
 #[cold]
-fn admit(registry: &Lane<Registry>, index: usize, now: Nanos) -> Result<Permit, Refusal> {
+#[inline(never)]
+fn call_otherwise<T>(
+    registry: &Lane<Registry>,
+    index: usize,
+    now: Nanos,
+    call: impl FnOnce() -> T,
+) -> Result<(Permit, T), Refusal> {
     let admitted = Permit::admit(registry, index, now, lease(registry, index));
-    admitted.map_err(|refused| Refusal::new(refused, now))
+    let mut permit = admitted.map_err(|refused| Refusal::new(refused, now))?;
+    let result = permit.call(call);
+    Ok((permit, result))
 }
 
 /// What a breaker that is not closed says to a call. Changes nothing.
@@ -191,8 +198,14 @@ where
             return ResponseFuture::unknown(named.unknown());
         };
         let (guard, inner) = (&self.guard, &mut self.inner);
-        match call(registry, index, || (inner.call(request), guard.local())) {
-            Ok((permit, (future, guard))) => ResponseFuture::call(guard, future, permit),
+        let now = registry.now();
+        // What is most often the case is finished here: where ways meet again, all that they may bring is moved.
+        if let Some(closed) = Closed::find(registry, index) {
+            let (permit, (future, guard)) = closed.call(registry, index, now, || (inner.call(request), guard.local()));
+            return ResponseFuture::call(guard, future, permit);
+        }
+        match call_otherwise(registry, index, now, || inner.call(request)) {
+            Ok((permit, future)) => ResponseFuture::call(guard.local(), future, permit),
             Err(refusal) => {
                 // What has been readied and is not called must not keep what it may have reserved.
                 self.inner = self.inner.clone();

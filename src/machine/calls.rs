@@ -182,7 +182,7 @@ impl Stripe<'_> {
     }
 
     /// A call begins. It has no place when all are taken.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin(self, now: Nanos) -> Option<Place> {
         self.count();
         let began = now.saturating_add(1);

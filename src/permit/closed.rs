@@ -96,32 +96,6 @@ impl Drop for Calling<'_> {
     }
 }
 
-/// What lets a call through.
-pub(crate) enum Admitted {
-    Closed(Closed),
-    Otherwise(Permit),
-}
-
-impl Admitted {
-    /// Runs our own call: only now has it begun.
-    #[inline(always)]
-    pub(crate) fn call<T>(
-        self,
-        registry: &Lane<Registry>,
-        index: usize,
-        now: Nanos,
-        call: impl FnOnce() -> T,
-    ) -> (Permit, T) {
-        match self {
-            Self::Closed(closed) => closed.call(registry, index, now, call),
-            Self::Otherwise(mut permit) => {
-                let result = permit.call(call);
-                (permit, result)
-            }
-        }
-    }
-}
-
 impl Permit {
     /// Whether it has been settled.
     #[inline]

@@ -5,7 +5,7 @@ mod closed;
 mod committed;
 mod settle;
 
-pub(crate) use closed::{Admitted, Closed};
+pub(crate) use closed::Closed;
 #[cfg(feature = "http")]
 pub(crate) use committed::Committed;
 
