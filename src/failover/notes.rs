@@ -112,6 +112,7 @@ impl Notes {
 }
 
 impl Drop for Notes {
+    #[inline]
     fn drop(&mut self) {
         if self.many.capacity() > 0 {
             Spares::give_local(std::mem::take(&mut self.many));

@@ -135,8 +135,15 @@ impl Registry {
     }
 
     /// Says that a model has come into another tier.
+    #[inline]
     pub(crate) fn tier_changed(&self, index: usize, tier: Option<Tier>, now: Nanos) {
-        let Some(tier) = tier else { return };
+        if let Some(tier) = tier {
+            self.say_tier(index, tier, now);
+        }
+    }
+
+    #[cold]
+    fn say_tier(&self, index: usize, tier: Tier, now: Nanos) {
         self.tell_tier(index, tier, now);
         let model = &self.models[index].model;
         let (name, provider, key) = (model.name(), model.provider(), self.key());

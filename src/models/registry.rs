@@ -134,9 +134,11 @@ impl Registry {
         if tier == Tier::Suspect {
             return tier;
         }
-        let shares = [live.returning(now), self.providers[live.provider].returning(now)];
-        if shares.into_iter().flatten().reduce(f64::min).is_some_and(|share| !live.takes(share)) {
-            return Tier::Degraded;
+        match (live.returning(now), self.providers[live.provider].returning(now)) {
+            (None, None) => {}
+            (Some(share), None) | (None, Some(share)) if live.takes(share) => {}
+            (Some(share), Some(other)) if live.takes(share.min(other)) => {}
+            _ => return Tier::Degraded,
         }
         if tier == Tier::Degraded && live.takes_turn(now) { Tier::Healthy } else { tier }
     }

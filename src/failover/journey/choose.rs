@@ -193,13 +193,18 @@ impl Journey {
         }
     }
 
-    /// Whether a call would cost more than the request may, with what it has cost, may have cost, and may yet cost.
-    /// Sums of decimal fractions are not exact, so that a hair above the limit is the limit.
+    /// Whether a call would cost more than the request may.
+    #[inline]
     pub(super) fn costs_too_much(&self, model: usize) -> bool {
-        self.max_cost.is_some_and(|most| {
-            let cost = |model: &usize| self.live(*model).model.get_cost();
-            let under_way: f64 = self.under_way.iter().map(cost).sum();
-            self.served().cost() + self.served().cost_at_risk() + under_way + cost(&model) > most + most * 1e-9
-        })
+        self.max_cost.is_some_and(|most| self.would_cost(model) > most + most * 1e-9)
+    }
+
+    /// What the request will have cost with a call to this model, counting what it may have cost and may yet cost.
+    /// Sums of decimal fractions are not exact, so that a hair above a limit is the limit.
+    #[cold]
+    fn would_cost(&self, model: usize) -> f64 {
+        let cost = |model: &usize| self.live(*model).model.get_cost();
+        let under_way: f64 = self.under_way.iter().map(cost).sum();
+        self.served().cost() + self.served().cost_at_risk() + under_way + cost(&model)
     }
 }
