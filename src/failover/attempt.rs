@@ -86,7 +86,7 @@ pub(super) enum Last<Res, E> {
 /// Where to tell what an attempt came to.
 pub(super) struct Told<'a, Res, E> {
     /// Of the one before, which is over when this one is made.
-    pub(super) last: &'a mut Option<Last<Res, E>>,
+    pub(super) last: &'a mut Option<Box<Last<Res, E>>>,
     /// Of this one, once it has ended, if it was made.
     pub(super) came: &'a mut Option<Came<Res, E>>,
 }

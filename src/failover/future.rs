@@ -67,7 +67,7 @@ where
     /// While it waits for somebody to be back.
     patience: Option<Pin<Box<Sleep>>>,
     /// What the last attempt came to, in case nobody else can be asked.
-    last: Option<LastOf<Req, C, A, R>>,
+    last: Option<Box<LastOf<Req, C, A, R>>>,
 }
 
 /// A request, which ends with whoever drops it if it has not ended before.
@@ -176,7 +176,7 @@ where
                         clock.tick();
                         continue 'request;
                     }
-                    return Poll::Ready(end(engine, journey, this.last.take(), now));
+                    return Poll::Ready(end(engine, journey, this.last.take().map(|last| *last), now));
                 };
                 *this.hedge = Hedging::default();
                 let client = this.clients.client(Target::new(journey.registry(), choice.model));
@@ -217,7 +217,7 @@ where
                 match event {
                     Event::Ended | Event::Skipped | Event::NotReady(None) => continue,
                     Event::NotReady(Some(error)) => {
-                        this.last.get_or_insert(Last::Error(error));
+                        this.last.get_or_insert_with(|| Box::new(Last::Error(error)));
                         continue;
                     }
                     Event::Aim(error) => {
@@ -262,11 +262,11 @@ where
                         held.permit.settle(&verdict, answered, now);
                     }
                     this.runs.as_mut().clear(which);
-                    *this.last = Some(match result {
+                    *this.last = Some(Box::new(match result {
                         Some(Ok(response)) => Last::Response(choice.model, response, verdict),
                         Some(Err(error)) => Last::Error(error),
                         None => Last::TimedOut,
-                    });
+                    }));
                 }
                 None => unreachable!("it has come to something"),
             }

@@ -67,7 +67,7 @@ pub(crate) struct Journey {
     /// What was paid for the attempt that is about to be made.
     payment: Option<Payment>,
     /// A failed attempt that has not been logged yet: what is tried next is not known before it is.
-    unlogged: Option<FailedAttempt>,
+    unlogged: Option<Box<FailedAttempt>>,
 }
 
 /// A candidate that is to be asked.
@@ -318,7 +318,7 @@ impl Journey {
         self.failed = verdict.next == Next::TryNext;
         if self.failed {
             let registry = self.registry().clone();
-            self.unlogged = Some(FailedAttempt::new(registry, choice.model, verdict.why.clone(), took));
+            self.unlogged = Some(Box::new(FailedAttempt::new(registry, choice.model, verdict.why.clone(), took)));
         }
         let served = self.served.as_mut().expect(UNDER_WAY);
         if choice.again {
