@@ -107,7 +107,8 @@ impl Notes {
         if self.many.capacity() == 0 {
             self.many = Spares::take_local().unwrap_or_default();
         }
-        self.many.extend(self.few.drain(..));
+        self.many.extend_from_slice(&self.few);
+        self.few.clear();
     }
 }
 

@@ -201,7 +201,7 @@ impl Journey {
 
     /// What the request will have cost with a call to this model, counting what it may have cost and may yet cost.
     /// Sums of decimal fractions are not exact, so that a hair above a limit is the limit.
-    #[cold]
+    #[inline(never)]
     fn would_cost(&self, model: usize) -> f64 {
         let cost = |model: &usize| self.live(*model).model.get_cost();
         let under_way: f64 = self.under_way.iter().map(cost).sum();
