@@ -3,8 +3,9 @@
 //!
 //! `cargo bench --bench overhead`, with `-- --json` for machines; `-- --quick` shows that it runs.
 //!
-//! Machines are noisy: short rounds of all rows are interleaved, each row is the median of its rounds, and what counts is
-//! a row over another. The unit is a reading of the monotonic clock (`clock`, on one thread).
+//! Machines are noisy, and some change their pace every few seconds: short rounds of all rows are interleaved, each row is
+//! the median of its rounds, and what counts is a row over another, which is taken within each round and is the median of
+//! that. The unit is a reading of the monotonic clock (`clock`, on one thread).
 //!
 //! - Each row is measured on one thread, and on two that share its model; `ns` is elapsed time by all calls, so a row that
 //!   scales has half of it on two. The calls are made by tasks, one on each worker of a tokio runtime with timers.
@@ -127,25 +128,23 @@ fn repeated(bed: &Rc<Bed>, name: &str, allocs: f64, what: fn()) -> Row {
 }
 
 fn report(rows: &[Row]) -> Report {
-    let ns = |name: &str, threads| {
-        let row = rows.iter().find(|row| row.name == name).expect("there is such a row");
-        row.samples(threads).median()
-    };
-    let clock = ns("clock", 1);
+    let of = |name: &str| rows.iter().find(|row| row.name == name).expect("there is such a row");
+    let clock = of("clock").samples(1);
     let mut report = Report::new(COLUMNS);
     for row in rows {
         for threads in [1, 2] {
-            let median = row.samples(threads).median();
+            let samples = row.samples(threads);
+            let over = |name: &str| samples.with(of(name).samples(threads), |own, base| own - base);
             let mut cells = vec![
                 ("name", json!(row.name)),
                 ("threads", json!(threads)),
-                ("ns", cell(median, 2)),
-                ("spread", cell(row.samples(threads).spread(), 3)),
+                ("ns", cell(samples.median(), 2)),
+                ("spread", cell(samples.spread(), 3)),
                 ("allocs", cell(row.allocs, 3)),
-                ("over_bare_clock_reads", cell((median - ns(row.base, threads)) / clock, 3)),
+                ("over_bare_clock_reads", cell(over(row.base).with(clock, |over, clock| over / clock).median(), 3)),
             ];
             if let Some((none, skipped @ 1..)) = &row.skips {
-                cells.push(("ns_each", cell((median - ns(none, threads)) / f64::from(*skipped), 2)));
+                cells.push(("ns_each", cell(over(none).median() / f64::from(*skipped), 2)));
             }
             report.row(cells);
         }

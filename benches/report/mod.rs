@@ -123,6 +123,11 @@ impl Samples {
         self.quantile(0.5)
     }
 
+    /// What is made of each with the other one of the same round.
+    pub fn with(&self, other: &Self, make: impl Fn(f64, f64) -> f64) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(own, other)| make(*own, *other)).collect())
+    }
+
     /// The distance between the quartiles, as a share of the median.
     pub fn spread(&self) -> f64 {
         let median = self.median();
