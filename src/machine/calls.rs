@@ -181,14 +181,23 @@ impl Stripe<'_> {
         self.mine.add(&self.line.begun, 1);
     }
 
-    /// A call begins. It has no place when all are taken.
-    #[inline(always)]
+    /// A call begins. It has no place when all are taken. Most often the first is free.
+    #[inline]
     pub(crate) fn begin(self, now: Nanos) -> Option<Place> {
         self.count();
+        self.take(0, now).or_else(|| self.take_another(now))
+    }
+
+    #[inline(never)]
+    fn take_another(self, now: Nanos) -> Option<Place> {
+        (1..PLACES).find_map(|place| self.take(place, now))
+    }
+
+    /// Others only ever make a place free.
+    #[inline]
+    fn take(self, place: usize, now: Nanos) -> Option<Place> {
         let began = now.saturating_add(1);
-        // Others only ever make a place free.
-        let take = |place: &AtomicU64| self.mine.update(place, |held| (held == 0).then_some(began)).is_some();
-        let place = self.line.places.iter().position(take)?;
+        self.mine.update(&self.line.places[place], |held| (held == 0).then_some(began))?;
         Some(Place { stripe: u8::try_from(self.mine.index()).ok()?, place: place as u8 })
     }
 
