@@ -1,7 +1,7 @@
 //! A shared value with a reference count for each stripe, so that owning a handle for the length of a
 //! call does not make threads fight over one counter.
 
-use crate::machine::stripe::{self, Padded};
+use crate::machine::stripe::{self, Each};
 use arc_swap::ArcSwap;
 use std::{
     fmt,
@@ -83,12 +83,7 @@ pub(crate) struct Swap<T> {
 struct Shared<T> {
     /// How often the value has been exchanged.
     exchanges: AtomicUsize,
-    copies: Copies<T>,
-}
-
-enum Copies<T> {
-    Many(Box<[Padded<ArcSwap<Counted<T>>>]>),
-    Only(ArcSwap<Counted<T>>),
+    copies: Each<ArcSwap<Counted<T>>>,
 }
 
 impl<T: Clone> Swap<T> {
@@ -98,17 +93,13 @@ impl<T: Clone> Swap<T> {
 
     /// With so many stripes: all of them, or one.
     pub(crate) fn with(stripes: usize, value: T) -> Self {
-        let copy = |value| ArcSwap::from_pointee(Counted(value));
-        let copies = match stripes {
-            1 => Copies::Only(copy(value)),
-            _ => Copies::Many((0..stripes).map(|_| Padded(copy(value.clone()))).collect()),
-        };
+        let copies = Each::new(stripes, || ArcSwap::from_pointee(Counted(value.clone())));
         Self { shared: Arc::new(Shared { exchanges: AtomicUsize::new(0), copies }) }
     }
 
     /// Once this has returned, nobody gets the value of before.
     pub(crate) fn set(&self, value: T) {
-        self.copies().for_each(|copy| copy.store(Arc::new(Counted(value.clone()))));
+        self.shared.copies.iter().for_each(|copy| copy.store(Arc::new(Counted(value.clone()))));
         self.shared.exchanges.fetch_add(1, Ordering::Release);
     }
 }
@@ -116,10 +107,7 @@ impl<T: Clone> Swap<T> {
 impl<T> Swap<T> {
     #[inline]
     pub(crate) fn stripes(&self) -> usize {
-        match &self.shared.copies {
-            Copies::Many(many) => many.len(),
-            Copies::Only(_) => 1,
-        }
+        self.shared.copies.count()
     }
 
     pub(crate) fn local(&self) -> Lane<T> {
@@ -134,18 +122,7 @@ impl<T> Swap<T> {
 
     #[inline]
     fn mine(&self) -> &ArcSwap<Counted<T>> {
-        match &self.shared.copies {
-            Copies::Many(many) => &many[stripe::mine(many.len())].0,
-            Copies::Only(only) => only,
-        }
-    }
-
-    fn copies(&self) -> impl Iterator<Item = &ArcSwap<Counted<T>>> {
-        let (many, only) = match &self.shared.copies {
-            Copies::Many(many) => (&**many, None),
-            Copies::Only(only) => (&[][..], Some(only)),
-        };
-        many.iter().map(|copy| &copy.0).chain(only)
+        self.shared.copies.get(stripe::mine(self.stripes()))
     }
 
     #[cold]
@@ -163,7 +140,7 @@ impl<T> Swap<T> {
     /// Whether nobody has another handle or a value: then nobody can get one but from this.
     pub(crate) fn is_alone(&self) -> bool {
         let only = |copy: &ArcSwap<_>| Arc::strong_count(&copy.load()) == 1;
-        let alone = Arc::strong_count(&self.shared) == 1 && self.copies().all(only);
+        let alone = Arc::strong_count(&self.shared) == 1 && self.shared.copies.iter().all(only);
         // What others wrote before they let go of theirs is seen from here on.
         fence(Ordering::Acquire);
         alone
@@ -262,7 +239,7 @@ mod tests {
     fn each_stripe_counts_on_a_line_of_its_own() {
         let (striped, swap) = (Striped::new(7), Swap::with(5, 7));
         let lanes = striped.lanes.iter().map(|lane| Arc::as_ptr(&lane.0).cast::<u8>());
-        let copies: Vec<_> = swap.copies().map(ArcSwap::load_full).collect();
+        let copies: Vec<_> = swap.shared.copies.iter().map(ArcSwap::load_full).collect();
         let copies = copies.iter().map(|copy| Arc::as_ptr(copy).cast::<u8>());
         // The count stands somewhere before the value.
         let lines = lanes.chain(copies).flat_map(|value| [value.wrapping_sub(1), value].map(|byte| byte as usize / 64));

@@ -125,13 +125,13 @@ impl Mine {
 #[derive(Debug)]
 pub(crate) enum Each<T> {
     Many(Box<[Padded<T>]>),
-    Only(Box<T>),
+    Only(T),
 }
 
 impl<T> Each<T> {
     pub(crate) fn new(count: usize, mut make: impl FnMut() -> T) -> Self {
         match count {
-            1 => Self::Only(Box::new(make())),
+            1 => Self::Only(make()),
             _ => Self::Many((0..count).map(|_| Padded(make())).collect()),
         }
     }
