@@ -176,15 +176,19 @@ impl Score {
     /// Where latency counts, [`began`](Self::began) has said what there is to say of that.
     #[inline]
     fn cannot_be_better(&self, now: Nanos) -> bool {
+        self.is_best(now) && self.degraded.load(Ordering::Relaxed) == 0
+    }
+
+    #[inline]
+    fn is_best(&self, now: Nanos) -> bool {
         let best = Counts { tick: tick(now), outcomes: CAP, successes: CAP };
-        self.counts.load(Ordering::Relaxed) == best.pack() && self.degraded.load(Ordering::Relaxed) == 0
+        self.counts.load(Ordering::Relaxed) == best.pack()
     }
 
     #[inline(never)]
     fn record_news(&self, success: bool, now: Nanos) -> Option<Tier> {
-        let best = Counts { tick: tick(now), outcomes: CAP, successes: CAP };
-        if !success || self.counts.load(Ordering::Relaxed) != best.pack() {
-            self.change(|counts| counts.faded(best.tick).with(success));
+        if !success || !self.is_best(now) {
+            self.change(|counts| counts.faded(tick(now)).with(success));
         }
         self.judge(success, now)
     }

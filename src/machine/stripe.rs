@@ -54,8 +54,8 @@ pub(crate) fn count() -> usize {
     layout().count
 }
 
-/// Where the calling thread writes among some stripes. One word, of which every value is one: what has others is looked at
-/// for them whenever a thread's own is read.
+/// Where the calling thread writes among some stripes: the index, and in the lowest bit whether no other thread writes there.
+/// With a `bool` of its own each reading of the thread's place would check that it is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mine(usize);
 

@@ -107,13 +107,8 @@ impl LiveProvider {
         lock(&self.slate().bucket).withdraw(calls, now)
     }
 
-    #[inline]
-    fn slate(&self) -> &Slate {
-        self.slate.get().map_or_else(|| self.make_slate(), Box::as_ref)
-    }
-
     #[cold]
-    fn make_slate(&self) -> &Slate {
+    fn slate(&self) -> &Slate {
         self.slate.get_or_init(|| Box::new(Slate::new(&self.provider)))
     }
 
